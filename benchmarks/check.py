@@ -1,0 +1,280 @@
+"""The conformance suite: what every model and every task must do, for the tests and for `zoobench check`.
+
+A check is a function that raises `Broken` with a sentence; nothing registered escapes the list.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.core import FOLDS, Kind, Task, TaskCard
+from ..datasets.prepare import load_test_inputs, load_training, prepare
+from ..zoo import adapter
+from ..zoo.core import Config, Context, Model, missing_modules
+from ..zoo.features import FeatureCache
+from .metrics import METRICS
+from .scoring import TaskScorer, refuse
+
+SEED = 11
+QUICK: Config = {"epochs": 2, "trees": 20}
+"""Settings that are lowered where a model has them: conformance is not about the score."""
+
+
+class Broken(AssertionError):  # noqa: N818 - reads as a finding, not as an error of the suite
+    """A model or task does not keep the contract; the message says how."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check: `problem` is empty where the contract is kept."""
+
+    check: str
+    problem: str
+    seconds: float
+
+
+def text_task(kind: Kind, rows: int = 72) -> tuple[TaskCard, np.ndarray, np.ndarray]:
+    """Return a card, (rows,) texts and their targets: three labels that three words give away."""
+    words = ("fever", "fracture", "nodule")
+    rng = np.random.default_rng(SEED)
+    held = rng.random((rows, 3)) < 0.45 if kind == "multilabel" else np.eye(3, dtype=bool)[np.arange(rows) % 3]
+    filler = np.array(["the", "chest", "is", "seen", "with", "no", "change", "today"])
+    texts = np.array(
+        [" ".join([*rng.choice(filler, 6), *np.array(words)[row], *rng.choice(filler, 4)]) for row in held],
+        dtype=object,
+    )
+    card = TaskCard(
+        name=f"check-{kind}",
+        title="Generated texts",
+        description="Each label is one word.",
+        version=1,
+        kind=kind,
+        modality="text",
+        labels=words,
+        primary_metric="f1_macro",
+        group="none",
+        licence="CC0-1.0",
+        source="generated",
+        citation="none",
+    )
+    return card, texts, held.astype(np.uint8) if kind == "multilabel" else held.argmax(axis=1)
+
+
+@dataclass
+class Bench:
+    """A model on a generated task of one kind, fitted once for all checks."""
+
+    model: Model
+    kind: Kind
+    folder: Path
+
+    @cached_property
+    def data(self) -> tuple[TaskCard, np.ndarray, np.ndarray]:
+        """Card, texts and targets."""
+        return text_task(self.kind)
+
+    def build(self) -> Any:
+        """Return a fresh estimator."""
+        card = self.model.card
+        config = card.configure("", {name: value for name, value in QUICK.items() if name in card.default})
+        estimator = self.model.build(
+            config, Context(self.data[0], SEED, "cpu", 2, FeatureCache(self.folder / "features"))
+        )
+        adapter.seed_generators(estimator, SEED)
+        return estimator
+
+    def fit(self, estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
+        """Fit on all rows but the last 24, with rows 24 to 12 from the end as validation."""
+        offered = {
+            "X_val": X[-24:-12],
+            "y_val": y[-24:-12],
+            "seed": SEED,
+            "scorer": TaskScorer(self.kind, "f1_macro"),
+            "report": lambda step, total, **values: None,
+        }
+        return adapter.fit(estimator, X[:-24], y[:-24], offered)
+
+    def ask(self, estimator: Any, X: np.ndarray) -> np.ndarray:
+        """Return valid probabilities, or raise `Broken`."""
+        card = self.data[0]
+        found = adapter.probabilities(estimator, X, card)
+        if reason := refuse(self.kind, np.asarray(found, dtype=np.float32), len(X), len(card.labels)):
+            raise Broken(reason)
+        return found
+
+    @cached_property
+    def fitted(self) -> Any:
+        """The estimator after one fit."""
+        _, X, y = self.data
+        return self.fit(self.build(), X, y)
+
+
+def card_is_complete(bench: Bench) -> None:
+    """Require a card with title, source and needs, and defaults within the search space."""
+    card = bench.model.card
+    for name in ("title", "description", "citation"):
+        if not getattr(card, name).strip():
+            raise Broken(f"the card has no {name}")
+    for name, space in card.space.items():
+        if card.default[name] not in space:
+            raise Broken(f"the default {name}={card.default[name]!r} lies outside its search space {space}")
+    for preset in card.presets:
+        card.configure(preset)
+    if missing := missing_modules(card.requires):
+        raise Broken(f"{', '.join(missing)} is not installed: pip install 'zoobench[{card.extra or 'all'}]'")
+
+
+def answers_probabilities(bench: Bench) -> None:
+    """Require (n, labels) finite probabilities, for many rows and for one."""
+    _, X, _ = bench.data
+    bench.ask(bench.fitted, X[-12:])
+    bench.ask(bench.fitted, X[-1:])
+
+
+def leaves_inputs_alone(bench: Bench) -> None:
+    """Require that `fit` changes neither X nor y."""
+    _, X, y = bench.data
+    before = X.copy(), y.copy()
+    bench.fit(bench.build(), X, y)
+    if not (np.array_equal(before[0], X) and np.array_equal(before[1], y)):
+        raise Broken("fit changed its inputs in place")
+
+
+def repeats_itself(bench: Bench) -> None:
+    """Require the same probabilities of two fits with the same seed."""
+    _, X, y = bench.data
+    first = bench.ask(bench.fitted, X[-12:])
+    second = bench.ask(bench.fit(bench.build(), X, y), X[-12:])
+    gap = float(np.abs(first - second).max())
+    if gap > 1e-5:
+        raise Broken(f"two fits with the same seed differ by {gap:.2g}: use the context's seed")
+
+
+def takes_odd_texts(bench: Bench) -> None:
+    """Require an answer to empty, very long and non-English texts."""
+    odd = np.array(["", " ", "fever " * 3000, "Φλεγμονή 肺炎 🫁", "\x00\x01"], dtype=object)
+    bench.ask(bench.fitted, odd)
+
+
+def survives_an_absent_label(bench: Bench) -> None:
+    """Require a column also for a label without a training row."""
+    _, X, y = bench.data
+    if bench.kind == "multilabel":
+        y = y.copy()
+        y[:, 2] = 0
+        kept = np.ones(len(X), bool)
+    else:
+        kept = (y != 2) | (np.arange(len(X)) >= len(X) - 24)
+    bench.ask(bench.fit(bench.build(), X[kept], y[kept]), X[-12:])
+
+
+def comes_back_from_disk(bench: Bench) -> None:
+    """Require that the stored artefact loads without pickle and answers the same."""
+    _, X, _ = bench.data
+    folder = bench.folder / f"artefact-{bench.kind}"
+    adapter.save(bench.fitted, folder)
+    again = adapter.load(bench.build(), folder, (bench.model.module,))
+    gap = float(np.abs(bench.ask(bench.fitted, X[-12:]) - bench.ask(again, X[-12:])).max())
+    if gap > 1e-6:
+        raise Broken(f"the loaded model's probabilities differ by {gap:.2g}")
+
+
+MODEL_CHECKS: Mapping[str, Callable[[Bench], None]] = {
+    check.__name__: check
+    for check in (
+        card_is_complete,
+        answers_probabilities,
+        leaves_inputs_alone,
+        repeats_itself,
+        takes_odd_texts,
+        survives_an_absent_label,
+        comes_back_from_disk,
+    )
+}
+
+
+def task_card_is_complete(task: Task) -> None:
+    """Require a card with its origin, and a primary metric that exists."""
+    for name in ("title", "description", "licence", "source", "citation", "group"):
+        if not getattr(task.card, name).strip():
+            raise Broken(f"the card has no {name}")
+    metric = METRICS.get(task.card.primary_metric)
+    if metric is None or metric.higher_is_better is None:
+        raise Broken(f"the primary metric {task.card.primary_metric!r} is unknown or has no good direction")
+
+
+def reads_the_same_twice(task: Task) -> None:
+    """Require that reading is deterministic, fits the card, and yields strings for text."""
+    first, second = task.read(), task.read()
+    first.check_against(task.card)
+    if first.fingerprint() != second.fingerprint():
+        raise Broken("two readings differ")
+    if task.card.modality == "text" and not all(isinstance(text, str) and text.strip() for text in first.inputs):
+        raise Broken("an input is empty or no string")
+
+
+def folds_are_fair(task: Task) -> None:
+    """Require folds that cover every row once, hold every label in training, and part no group."""
+    prepared, examples = prepare(task), task.read()
+    if sum(prepared.rows.values()) != len(examples):
+        raise Broken(f"the folds hold {sum(prepared.rows.values())} of {len(examples)} rows")
+    targets = load_training(prepared.folder / "public", "train")[1]
+    counts = (
+        targets.sum(axis=0) if task.card.kind == "multilabel" else np.bincount(targets, minlength=len(task.card.labels))
+    )
+    if absent := [label for label, count in zip(task.card.labels, counts, strict=True) if not count]:
+        raise Broken(f"no training row holds {', '.join(absent)}")
+    test = prepared.sealed_test()
+    elsewhere = set(examples.groups[~np.isin(examples.ids.astype(str), test.ids.astype(str))].tolist())
+    if parted := elsewhere & set(test.groups.tolist()):
+        raise Broken(f"{len(parted)} groups stand in the test fold and outside it")
+
+
+def hides_the_test_targets(task: Task) -> None:
+    """Require that a worker is given the inputs of the test fold and nothing else of it."""
+    prepared = prepare(task)
+    if len(load_test_inputs(prepared.folder / "public")) != prepared.rows["test"]:
+        raise Broken("the test inputs are not as many as the test rows")
+    found = {path.name for path in (prepared.folder / "public").iterdir()}
+    if found != {f"{fold}.parquet" for fold in FOLDS}:
+        raise Broken(f"the public folder holds more than the folds: {sorted(found)}")
+
+
+TASK_CHECKS: Mapping[str, Callable[[Task], None]] = {
+    check.__name__: check
+    for check in (task_card_is_complete, reads_the_same_twice, folds_are_fair, hides_the_test_targets)
+}
+
+
+def check_model(model: Model) -> Iterator[Finding]:
+    """Run every check on every kind of task that the model answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in model.card.kinds:
+            bench = Bench(model, kind, Path(folder))
+            for name, check in MODEL_CHECKS.items():
+                yield _finding(f"{name} ({kind})", check, bench)
+
+
+def check_task(task: Task) -> Iterator[Finding]:
+    """Run every check of a task."""
+    for name, check in TASK_CHECKS.items():
+        yield _finding(name, check, task)
+
+
+def _finding(name: str, check: Callable[[Any], None], subject: Any) -> Finding:
+    start = time.monotonic()
+    try:
+        check(subject)
+        problem = ""
+    except Exception as error:
+        line = next(iter(str(error).splitlines()), "")
+        problem = line if isinstance(error, Broken) else f"{type(error).__name__}: {line}"
+    return Finding(name.replace("_", " "), problem, time.monotonic() - start)

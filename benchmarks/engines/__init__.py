@@ -1,0 +1,1 @@
+"""Where cells run. An engine starts a cell's process, watches it, and says how it ended."""

@@ -1,0 +1,77 @@
+"""A warm process that cells fork from: one per framework, run as ``python -m zoobench.benchmarks.engines.supervisor``.
+
+It keeps multiprocessing's fork server with the framework imported, starts one process a line that it reads
+(``{"job": PATH}``), and writes a line when that process has started (``{"job", "pid"}``) and ended (``{"job",
+"exit"}``). A process of its own rather than a fork server inside the harness: the harness may be anyone's script
+or notebook, whose main module must not run again in each cell, each framework needs an environment of its own,
+and when the harness dies, however it dies, the end of its pipe ends every cell here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from typing import Any, NoReturn
+
+from zoobench.benchmarks.worker import main as run_job
+
+POLL_BYTES = 65536
+
+
+def _ready() -> None:
+    """Do nothing: the first process makes the fork server import what is preloaded."""
+
+
+def main(preload: list[str]) -> NoReturn:
+    """Serve until the harness closes our standard input."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([run_job.__module__, *preload])
+    first = context.Process(target=_ready)
+    first.start()
+    first.join()
+    _say({"ready": first.exitcode == 0})
+    running: dict[str, ForkServerProcess] = {}
+    pending = b""
+    while True:
+        by_sentinel = {process.sentinel: job for job, process in running.items()}
+        for signalled in wait([sys.stdin.fileno(), *by_sentinel]):
+            if signalled in by_sentinel:
+                job = by_sentinel[signalled]  # type: ignore[index]
+                process = running.pop(job)
+                process.join()
+                _say({"job": job, "exit": process.exitcode})
+                continue
+            block = os.read(sys.stdin.fileno(), POLL_BYTES)
+            if not block:
+                _end(running)
+            *lines, pending = (pending + block).split(b"\n")
+            for line in lines:
+                job = json.loads(line)["job"]
+                process = context.Process(target=run_job, args=(job,))
+                process.start()
+                running[job] = process
+                _say({"job": job, "pid": process.pid})
+
+
+def _say(message: dict[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def _end(running: dict[str, ForkServerProcess]) -> NoReturn:
+    for process in running.values():
+        with contextlib.suppress(ProcessLookupError, TypeError):
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.kill()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,123 @@
+"""What passes between the harness and the process of a cell: a job in, events on the way, an outcome out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..datasets.support.files import read_json, write_json
+from ..zoo.core import Scalar
+from .record import Status
+
+JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT = (
+    "job.json",
+    "outcome.json",
+    "events.jsonl",
+    "probabilities.npz",
+    "log.txt",
+    "artefact",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a cell's process is told. Paths are absolute; there is none to the test targets but `sealed`.
+
+    Attributes
+    ----------
+    card
+        The task's card as plain values.
+    public
+        The prepared task without its test targets (see ``datasets/prepare.py``).
+    sealed
+        Files and folders that the process must not open; it refuses to, and says so.
+    out
+        Where the outcome goes; `work` below it is the current folder of the model.
+    features, scope
+        The folder of the feature cache and what parts it from others.
+    """
+
+    model: str
+    config: Mapping[str, Scalar]
+    card: Mapping[str, Any]
+    seed: int
+    device: str
+    threads: int
+    plugins: tuple[str, ...]
+    public: str
+    sealed: tuple[str, ...]
+    features: str
+    scope: Mapping[str, Any]
+    out: str
+
+    def write(self) -> Path:
+        """Write the job into its folder and return the file."""
+        path = Path(self.out) / JOB
+        values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in vars(self).items()}
+        write_json(path, values)
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read what `write` wrote."""
+        values: dict[str, Any] = read_json(path)
+        return cls(**{**values, "plugins": tuple(values["plugins"]), "sealed": tuple(values["sealed"])})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell's process says of itself; probabilities and artefact lie beside it."""
+
+    status: Status
+    reason: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
+    memory: Mapping[str, float | None] = field(default_factory=dict)
+    parameters: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write the outcome: the last thing that a cell's process does."""
+        write_json(folder / OUTCOME, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome | None:
+        """Return the outcome in `folder`, or None where the process died before it could write one."""
+        try:
+            values = read_json(folder / OUTCOME)
+            return cls(**(values | {"notes": tuple(values["notes"])}))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a cell's process stands: its phase, and step of total with what was measured there."""
+
+    phase: str
+    step: int = 0
+    total: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def tail_events(path: Path, offset: int) -> tuple[list[Event], int]:
+    """Return the whole events after `offset` bytes of the file, and the offset behind them."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            block = stream.read()
+    except OSError:
+        return [], offset
+    whole = block[: block.rfind(b"\n") + 1]
+    return list(_parse(whole)), offset + len(whole)
+
+
+def _parse(lines: bytes) -> Iterator[Event]:
+    for line in lines.splitlines():
+        try:
+            yield Event(**json.loads(line))
+        except (ValueError, TypeError):
+            continue

@@ -1,0 +1,189 @@
+"""What a run is asked to do, refused before anything is written if it cannot be done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from ..datasets.core import TASKS
+from ..datasets.support.errors import UserError, unknown_name
+from ..datasets.support.registry import import_plugin
+from ..zoo.core import MODELS, split_name
+from .engines.servers import server_of
+from .hardware import choose_device, cores
+
+SUITES = Path(__file__).parent / "suites"
+RESULTS = "zoobench-results"
+TIMEOUT_S = 3600.0
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `run`, named as on the command line.
+
+    Keys
+    ----
+    task, model
+        Names that replace the suite's; ``name@protocol`` and ``name@preset``.
+    seed
+        Whole numbers, 0 and up.
+    jobs
+        Cells side by side; threads are divided among them.
+    timeout
+        Seconds of wall time a cell.
+    memory_gb
+        GB (10^9 bytes) that a cell may add to the warm process it forks from; 90 % of the machine's by default.
+    threads
+        Threads of all cells together; all cores by default.
+    settings
+        Model settings on top of the preset, for every chosen model that has them.
+    plugin
+        Python files that register models or tasks.
+    """
+
+    task: str | Sequence[str]
+    model: str | Sequence[str]
+    seed: int | Sequence[int]
+    jobs: int
+    timeout: float
+    memory_gb: float | None
+    threads: int
+    device: str
+    results: str | os.PathLike[str]
+    plugin: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    settings: Mapping[str, Any]
+    fresh: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked run: every name is known, every number makes sense."""
+
+    title: str
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    jobs: int
+    timeout: float
+    memory_gb: float | None
+    threads: int
+    device: str
+    results: Path
+    plugins: tuple[Path, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool = False
+    quiet: bool = False
+
+
+def suites() -> dict[str, Path]:
+    """Return the suite files by name."""
+    return {path.stem: path for path in sorted(SUITES.glob("*.toml"))}
+
+
+def default_results() -> str:
+    """Return the results folder where none is named: ``ZOOBENCH_RESULTS``, or one in the current folder."""
+    return os.environ.get("ZOOBENCH_RESULTS", RESULTS)
+
+
+def check(suite: str, options: RunOptions) -> Request:
+    """Return the run that a suite and options ask for.
+
+    Raises
+    ------
+    UserError
+        For a name that nothing answers to, a plug-in that does not import, or a number out of range.
+    """
+    if strange := set(options) - set(RunOptions.__annotations__):
+        raise unknown_name("option of run", min(strange), RunOptions.__annotations__)
+    plugins = tuple(Path(path).expanduser().absolute() for path in _several(options.get("plugin")))
+    added = [name for path in plugins for name in load_plugin(path)]
+    chosen = _suite(suite)
+    models = _several(options.get("model")) or (*chosen["models"], *added)
+    tasks = _several(options.get("task")) or tuple(chosen["tasks"])
+    seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
+    _check_names(tasks, models, options.get("settings", {}))
+    threads = options.get("threads") or cores()
+    numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
+    memory = options.get("memory_gb", None)
+    for name, number in [*numbers.items(), ("memory-gb", 1 if memory is None else memory)]:
+        if not number > 0:
+            raise UserError(f"--{name} {number:g} must be more than 0")
+    if min(seeds) < 0:
+        raise UserError(f"--seed {min(seeds)} must be 0 or more")
+    return Request(
+        title=chosen["title"],
+        tasks=tuple(dict.fromkeys(tasks)),
+        models=tuple(dict.fromkeys(models)),
+        seeds=tuple(dict.fromkeys(seeds)),
+        jobs=numbers["jobs"],
+        timeout=float(numbers["timeout"]),
+        memory_gb=memory if memory is not None else default_memory_gb(),
+        threads=threads,
+        device=choose_device(options.get("device", "auto")),
+        results=Path(options.get("results", default_results())).expanduser().absolute(),
+        plugins=plugins,
+        settings=dict(options.get("settings", {})),
+        fresh=options.get("fresh", False),
+        quiet=options.get("quiet", False),
+    )
+
+
+def load_plugin(path: Path) -> list[str]:
+    """Register what a plug-in file holds and return the names of its models.
+
+    Raises
+    ------
+    UserError
+        If it does not import, registers nothing, or re-uses a name.
+    """
+    module = import_plugin(path)
+    models, tasks = MODELS.collect(module), TASKS.collect(module)
+    if not models and not tasks:
+        raise UserError(f"plug-in {path} registers nothing: decorate a builder with @model(ModelCard(…))")
+    return [entry.card.name for entry in models]
+
+
+def default_memory_gb() -> float:
+    """Return nine tenths of the machine's memory, in GB: a cell dies before the machine swaps."""
+    import psutil
+
+    return round(0.9 * psutil.virtual_memory().total / 1e9, 1)
+
+
+def _several(value: Any, kind: type = str) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    alone = isinstance(value, (str, os.PathLike, int))
+    values = (value,) if alone else tuple(value)
+    return tuple(value if isinstance(value, os.PathLike) else kind(value) for value in values)
+
+
+def _suite(name: str) -> dict[str, Any]:
+    import tomllib
+
+    known = suites()
+    if name not in known:
+        raise unknown_name("suite", name, known)
+    return tomllib.loads(known[name].read_text(encoding="utf-8"))
+
+
+def _check_names(tasks: Sequence[str], models: Sequence[str], settings: Mapping[str, Any]) -> None:
+    for name in tasks:
+        task, protocol = split_name(name)
+        card = TASKS.get(task).card
+        if protocol and protocol not in card.splits:
+            raise unknown_name(f"protocol of {task}", protocol, filter(None, card.splits))
+    unused = dict(settings)
+    known: set[str] = set()
+    for name in models:
+        model, preset = split_name(name)
+        card = MODELS.get(model).card
+        known |= set(card.default)
+        mine = {key: value for key, value in settings.items() if key in card.default}
+        server_of(card, card.configure(preset, mine))
+        unused = {key: value for key, value in unused.items() if key not in mine}
+    if unused:
+        raise unknown_name("setting of the chosen models", min(unused), known)

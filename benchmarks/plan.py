@@ -1,0 +1,108 @@
+"""From a request to cells: tasks are prepared, configurations completed, keys made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..datasets.core import TASKS, TaskCard
+from ..datasets.prepare import Prepared, prepare
+from ..datasets.support.errors import UnavailableError, UserError
+from ..zoo.core import MODELS, Model, Scalar, missing_modules, split_name
+from .cell import Cell, source_fingerprint
+from .options import Request
+from .record import Status
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and what running it takes.
+
+    Attributes
+    ----------
+    prepare_s
+        Seconds that preparing the task took this time.
+    sources
+        The task's raw files, which hold its test targets too.
+    obstacle
+        Why it cannot run here, as (status, reason); None if it can.
+    """
+
+    cell: Cell
+    card: TaskCard
+    model: Model
+    prepared: Prepared
+    prepare_s: float
+    sources: tuple[Path, ...]
+    obstacle: tuple[Status, str] | None
+
+
+def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
+    """Return the cells of a request: task by task, seed by seed, model by model.
+
+    Parameters
+    ----------
+    on_prepare
+        Called with each task's name before it is prepared.
+
+    Raises
+    ------
+    UserError
+        If a task cannot be prepared.
+    """
+    cells: list[Planned] = []
+    for name in request.tasks:
+        on_prepare(name)
+        base, protocol = split_name(name)
+        task = TASKS.get(base)
+        start = time.monotonic()
+        try:
+            prepared = prepare(task, protocol)
+        except UnavailableError as error:
+            raise UserError(f"task {name} cannot be read: {error}") from error
+        seconds = time.monotonic() - start
+        for seed in request.seeds:
+            for wanted in request.models:
+                model, cell = _cell(wanted, task.card, prepared, seed, request.settings)
+                obstacle = _obstacle(model, task.card, cell)
+                cells.append(Planned(cell, task.card, model, prepared, seconds, task.sources(), obstacle))
+    return cells
+
+
+def _cell(
+    name: str, card: TaskCard, prepared: Prepared, seed: int, settings: Mapping[str, Scalar]
+) -> tuple[Model, Cell]:
+    base, preset = split_name(name)
+    model = MODELS.get(base)
+    mine = {key: value for key, value in settings.items() if key in model.card.default}
+    config, usual = model.card.configure(preset, mine), model.card.configure(preset)
+    cell = Cell(
+        task=card.name,
+        protocol=prepared.protocol,
+        task_version=card.version,
+        data_fingerprint=prepared.fingerprint,
+        split_sha256=prepared.split_sha256,
+        model=base,
+        preset=preset,
+        config=config,
+        settings={key: config[key] for key in mine if config[key] != usual[key]},
+        seed=seed,
+        source_sha256=source_fingerprint(model.module),
+    )
+    return model, cell
+
+
+def _obstacle(model: Model, task: TaskCard, cell: Cell) -> tuple[Status, str] | None:
+    card = model.card
+    if task.modality != card.modality:
+        return "incompatible", f"{card.name} reads {card.modality}, {task.name} is {task.modality}"
+    if task.kind not in card.kinds:
+        return "incompatible", f"{card.name} answers {' and '.join(card.kinds)} tasks, {task.name} is {task.kind}"
+    backend = (str(cell.config["backend"]),) if card.framework == "keras" and "backend" in cell.config else ()
+    missing = missing_modules((*card.requires, *backend))
+    if missing:
+        command = f"pip install 'zoobench[{card.extra}]'" if card.extra else f"pip install {' '.join(missing)}"
+        return "unavailable", f"{', '.join(missing)} is not installed: {command}"
+    return None

@@ -1,0 +1,125 @@
+"""Answers from a stored model: the artefact of a recorded cell, loaded and asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.core import TASKS
+from ..datasets.support.errors import UserError
+from ..datasets.support.registry import import_plugin
+from ..zoo import adapter
+from ..zoo.core import MODELS, Context, split_name
+from ..zoo.features import FeatureCache
+from .engines.servers import environment, server_of
+from .metrics import METRICS
+from .options import load_plugin
+from .record import Record
+from .scoring import refuse
+from .store import ARTEFACT, Results, Stored, read_record
+from .thresholds import Thresholds, apply_thresholds
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one example: (label, probability) of its labels, most probable first.
+
+    `chosen` are the labels at or above their thresholds (multi-label), or the most probable one (multi-class).
+    """
+
+    probabilities: tuple[tuple[str, float], ...]
+    chosen: tuple[str, ...]
+
+
+class Predictor:
+    """A stored model, loaded.
+
+    Parameters
+    ----------
+    stored
+        The record of a cell that has an artefact.
+    plugins
+        The plug-in files that the model came from.
+    """
+
+    def __init__(self, stored: Stored, plugins: Sequence[Path] = ()) -> None:
+        record = self.record = stored.record
+        model = MODELS.get(record.model)
+        os.environ.update(environment(server_of(model.card, record.config), "cpu"))
+        card = TASKS.get(record.task).card
+        context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())
+        built = model.build(record.config, context)
+        names = tuple(import_plugin(path).__name__ for path in plugins)
+        self._card = card
+        self._estimator: Any = adapter.load(built, stored.attempt / ARTEFACT, names)
+        self._thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
+
+    def __call__(self, inputs: Sequence[str]) -> list[Answer]:
+        """Return one answer an input, in order.
+
+        Raises
+        ------
+        UserError
+            If the model answers something that is no probability.
+        """
+        kind, labels = self._card.kind, self._card.labels
+        X = np.asarray(inputs, dtype=object)
+        found = np.asarray(adapter.probabilities(self._estimator, X, self._card), dtype=np.float32)
+        if reason := refuse(kind, found, len(X), len(labels)):
+            raise UserError(f"model {self.record.model}: {reason}")
+        decided = apply_thresholds(self._thresholds, kind, found)
+        return [self._answer(row, choice) for row, choice in zip(found, decided, strict=True)]
+
+    def _answer(self, row: np.ndarray, choice: Any) -> Answer:
+        labels = self._card.labels
+        order = np.argsort(-row, kind="stable")
+        held = set(np.flatnonzero(choice)) if self._card.kind == "multilabel" else {int(choice)}
+        return Answer(
+            tuple((labels[index], float(row[index])) for index in order),
+            tuple(labels[index] for index in order if index in held),
+        )
+
+
+def best_cell(task: str, model: str, results: Path, plugins: Sequence[Path] = ()) -> Stored:
+    """Return the stored cell of `model` on `task` with the best primary metric on the validation fold.
+
+    The validation fold, not the test fold: choosing by the latter would make the board's score of it a lie.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, or no finished cell of the two has an artefact.
+    """
+    for path in plugins:
+        load_plugin(path)
+    (base, _), (name, preset) = split_name(task), split_name(model)
+    TASKS.get(base)
+    MODELS.get(name).card.configure(preset)
+    folder = Results(results).folder(task, name)
+    found = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
+    found = [stored for stored in found if not preset or stored.record.preset == preset]
+    if not found:
+        raise UserError(
+            f"no stored {model} for {task} in {results}: run `zoobench run --task {task} --model {model}` first"
+        )
+    return max(found, key=lambda stored: _validation_score(stored.record))
+
+
+def _usable(path: Path) -> Stored | None:
+    try:
+        stored = Stored(read_record(path), path)
+    except (OSError, ValueError):
+        return None
+    return stored if stored.record.status == "ok" and (stored.attempt / ARTEFACT).is_dir() else None
+
+
+def _validation_score(record: Record) -> float:
+    value = record.validation[record.policy].values[record.primary_metric]
+    if value is None:
+        return -np.inf
+    return value if METRICS[record.primary_metric].higher_is_better else -value

@@ -1,0 +1,164 @@
+"""What a person sees while cells run: a live display on a terminal or notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from .job import Event
+from .record import Record
+
+QUIET_SECONDS = 15.0
+MARKS = {"ok": "[green]✓[/]", "unavailable": "[yellow]-[/]", "incompatible": "[yellow]-[/]"}
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> in_words(4.21), in_words(75), in_words(8000)
+    ('4.2 s', '1 min 15 s', '2 h 13 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass
+class _Running:
+    started: float
+    phase: str = "starting"
+    step: int = 0
+    total: int = 0
+    told: float = 0.0
+
+
+class Display:
+    """Shows the cells of a run. Safe to call from several threads.
+
+    Parameters
+    ----------
+    cells
+        Their names in order.
+    expected
+        Seconds that a cell took before, by name, where a record tells.
+    """
+
+    def __init__(self, console: Console, cells: Sequence[str], expected: Mapping[str, float]) -> None:
+        self._console, self._expected = console, dict(expected)
+        self._waiting = dict.fromkeys(cells)
+        self._taken: list[float] = []
+        self._running: dict[str, _Running] = {}
+        self._guard = threading.RLock()
+        self._live_cells = console.is_terminal or console.is_jupyter
+        self._overall = Progress(
+            TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"), console=console,
+        )  # fmt: skip
+        self._cells = Progress(
+            SpinnerColumn(), TextColumn("{task.description:<40}"), TextColumn("{task.fields[phase]:<9}"),
+            BarColumn(24), TextColumn("{task.fields[steps]}"), TimeElapsedColumn(), console=console,
+        )  # fmt: skip
+        self._total = self._overall.add_task("cells", total=len(cells), left="")
+        self._rows: dict[str, TaskID] = {}
+        self._live = Live(Group(self._overall, self._cells), console=console, refresh_per_second=5, transient=True)
+
+    def __enter__(self) -> Display:
+        if self._live_cells:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live_cells:
+            self._live.stop()
+
+    def say(self, line: RenderableType) -> None:
+        """Print a line above the display."""
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def started(self, name: str) -> None:
+        """Show that a cell begins."""
+        with self._guard:
+            self._waiting.pop(name, None)
+            self._running[name] = _Running(time.monotonic(), told=time.monotonic())
+            if self._live_cells:
+                self._rows[name] = self._cells.add_task(name, total=None, phase="starting", steps="")
+            self._tell_left()
+
+    def event(self, name: str, event: Event) -> None:
+        """Show how far a cell has come."""
+        with self._guard:
+            running = self._running[name]
+            running.phase, running.step, running.total = event.phase, event.step, event.total
+            steps = f"{event.step}/{event.total}" if event.total else ""
+            if self._live_cells:
+                row = self._rows[name]
+                self._cells.update(row, phase=event.phase, steps=steps, total=event.total or None, completed=event.step)
+            elif time.monotonic() - running.told > QUIET_SECONDS:
+                running.told = time.monotonic()
+                self.say(f"  … {name}: {event.phase} {steps}{self._left_in_words(', ')}")
+            self._tell_left()
+
+    def finished(self, name: str, record: Record) -> None:
+        """Show what a cell came to."""
+        with self._guard:
+            self._running.pop(name, None)
+            self._taken.append(record.timings.wall)
+            if self._live_cells:
+                self._cells.remove_task(self._rows.pop(name))
+            self._overall.advance(self._total)
+            self._tell_left()
+            mark = MARKS.get(record.status, "[red]✗[/]")
+            self.say(f"{mark} {name:<44} {_summary(record)}")
+
+    def postponed(self, name: str) -> None:
+        """Put a cell back: another run has it in hand, or this one is stopping."""
+        with self._guard:
+            self._waiting[name] = None
+            self._running.pop(name, None)
+            if name in self._rows:
+                self._cells.remove_task(self._rows.pop(name))
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show that something other than a cell takes its time."""
+        if not self._live_cells:
+            self.say(f"  … {what}")
+            yield
+            return
+        row = self._cells.add_task(what, total=None, phase="", steps="")
+        yield
+        self._cells.remove_task(row)
+
+    def _tell_left(self) -> None:
+        if self._live_cells:
+            self._overall.update(self._total, left=self._left_in_words())
+
+    def _left_in_words(self, before: str = "") -> str:
+        left = self.seconds_left()
+        return "" if left is None else f"{before}about {in_words(left)} left"
+
+    def seconds_left(self) -> float | None:
+        """Return the expected seconds until the last cell ends; None while nothing is known to judge by."""
+        known = [*self._expected.values(), *self._taken]
+        if not known:
+            return None
+        usual = sum(known) / len(known)
+        left = sum(self._expected.get(name, usual) for name in self._waiting)
+        for name, running in self._running.items():
+            left += max(0.0, self._expected.get(name, usual) - (time.monotonic() - running.started))
+        return left / max(1, len(self._running))
+
+
+def _summary(record: Record) -> str:
+    if record.status != "ok":
+        return f"[bold]{record.status}[/]: {record.reason}"
+    shown = "undefined" if record.value is None else f"{record.value:.3f}"
+    return f"{record.primary_metric} [bold]{shown}[/]   fit {in_words(record.timings.total)}"

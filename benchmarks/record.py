@@ -1,0 +1,168 @@
+"""What is kept of a cell: one JSON file that refuses impossible states."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+Status = Literal["ok", "failed", "timeout", "oom", "incompatible", "unavailable"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+FAULTS: frozenset[Status] = frozenset({"failed", "timeout", "oom"})
+"""The statuses that make a run end with exit status 1; the other two say that a cell cannot run here."""
+
+NonNegative = Annotated[float, Field(ge=0)]
+Values = dict[str, float | None]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Timings(_Frozen):
+    """Seconds of wall time, all by a monotonic clock.
+
+    `features` is what the shared features (an encoder's embeddings) cost when they were computed, charged to
+    every cell that uses them; `fit` and `predict` leave them out. `warmup` (importing a framework in the warm
+    process, building the model) is apart and not part of `total`; `wall` is the whole cell as the harness saw it.
+    """
+
+    prepare: NonNegative = 0
+    warmup: NonNegative = 0
+    features: NonNegative = 0
+    tune: NonNegative = 0
+    fit: NonNegative = 0
+    predict: NonNegative = 0
+    wall: NonNegative = 0
+
+    @property
+    def total(self) -> float:
+        """Return what a user pays to train: features, tuning and fit."""
+        return self.features + self.tune + self.fit
+
+
+class Speed(_Frozen):
+    """Latency of one example from raw input to probabilities (ms), and throughput on the test fold (rows/s)."""
+
+    latency_p50_ms: NonNegative
+    latency_p95_ms: NonNegative
+    rows_per_second: NonNegative
+
+
+class Memory(_Frozen):
+    """Peak memory in GB (10^9 bytes): what the cell added, and the warm process it forked from."""
+
+    added_gb: NonNegative
+    baseline_gb: NonNegative
+    gpu_gb: NonNegative | None = None
+
+
+class Evaluation(_Frozen):
+    """The scores of one fold under one threshold policy."""
+
+    values: Values
+    intervals: dict[str, tuple[float, float] | None] = {}
+    per_label: dict[str, list[float | None]] = {}
+    confusion: list[list[int]] = []
+    undefined: dict[str, list[str]] = {}
+    thresholds: list[float] = []
+
+
+class Record(_Frozen):
+    """A finished cell.
+
+    A record that claims ``ok`` holds the scores of its test fold under every policy, each finite or named
+    undefined; any other status holds a reason and no score.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str = Field(pattern=r"^[0-9a-f]{20}$")
+    fit_key: str = Field(pattern=r"^[0-9a-f]{20}$")
+    attempt: str = Field(pattern=r"^[0-9a-f]{12}$")
+    created: str
+
+    task: str
+    protocol: str
+    task_version: int
+    kind: Literal["multilabel", "multiclass"]
+    labels: list[str]
+    primary_metric: str
+    data_fingerprint: str
+    split_sha256: str
+    rows: dict[str, int]
+
+    model: str
+    framework: str
+    preset: str
+    mode: Literal["default", "tuned", "ensemble"] = "default"
+    config: dict[str, str | int | float | bool]
+    settings: dict[str, str | int | float | bool] = Field({}, description="what differs from the preset")
+    seed: int
+
+    status: Status
+    reason: str = ""
+    metric_version: int = 0
+    policy: str = ""
+    test: dict[str, Evaluation] = {}
+    validation: dict[str, Evaluation] = {}
+    train: dict[str, Evaluation] = {}
+    timings: Timings = Timings()
+    speed: Speed | None = None
+    memory: Memory | None = None
+    parameters: int | None = None
+    history: list[dict[str, float]] = []
+
+    hardware_class: str
+    hardware: dict[str, Any]
+    device: str
+    threads: int
+    beside: int = Field(0, description="other cells that ran at the same time")
+    timeout_s: float | None = None
+    memory_limit_gb: float | None = None
+    software: dict[str, str] = {}
+    zoobench: str
+    revision: str = ""
+    notes: list[str] = []
+    files: dict[str, str] = Field({}, description="SHA-256 of each file in the attempt's folder")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Record:
+        if self.status != "ok":
+            if not self.reason or self.test:
+                raise ValueError(f"a record with status {self.status} needs a reason and has no scores")
+            return self
+        if self.reason or not self.test or self.policy not in self.test or self.speed is None or self.memory is None:
+            raise ValueError("a record with status ok has scores, speed, memory and a policy, and no reason")
+        for policy, evaluation in self.test.items():
+            if self.primary_metric not in evaluation.values:
+                raise ValueError(f"policy {policy} has no {self.primary_metric}")
+            for metric, value in evaluation.values.items():
+                if value is None and metric not in evaluation.undefined:
+                    raise ValueError(f"policy {policy}: {metric} has no value and is not named undefined")
+                if value is not None and not math.isfinite(value):
+                    raise ValueError(f"policy {policy}: {metric} is not finite")
+        return self
+
+    @property
+    def value(self) -> float | None:
+        """The primary metric on the test fold under the record's policy; None where there is none."""
+        return self.test[self.policy].values[self.primary_metric] if self.status == "ok" else None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the record as one row of a table."""
+        return {
+            "task": f"{self.task}@{self.protocol}" if self.protocol else self.task,
+            "model": self.model,
+            "preset": self.preset,
+            "seed": self.seed,
+            "status": self.status,
+            "reason": self.reason,
+            "metric": self.primary_metric,
+            "value": self.value,
+            "fit_s": self.timings.total,
+            "latency_p50_ms": self.speed.latency_p50_ms if self.speed else None,
+            "memory_gb": self.memory.added_gb if self.memory else None,
+            "key": self.key,
+        }

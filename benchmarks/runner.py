@@ -1,0 +1,156 @@
+"""The harness: plan the cells, run each in a process of its own, score them here, keep a record of every one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from ..datasets.support.folders import cache_root
+from .engines.local import LocalEngine
+from .engines.servers import server_of
+from .execute import Attempt, Executor
+from .hardware import Hardware, measure
+from .options import Request, RunOptions, check
+from .plan import Planned, plan
+from .progress import Display
+from .record import FAULTS, Record
+from .store import Results, Stored
+
+
+@dataclass
+class Finished:
+    """A run's cells: the records made now, and those that stood before or were made by another run.
+
+    Attributes
+    ----------
+    interrupted
+        Whether the run was stopped before its last cell.
+    """
+
+    request: Request
+    made: list[Stored] = field(default_factory=list)
+    kept: list[Stored] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def records(self) -> list[Record]:
+        """Every record of the run's cells."""
+        return [stored.record for stored in (*self.kept, *self.made)]
+
+    @property
+    def faults(self) -> list[Record]:
+        """The records of cells that failed, ran out of time or out of memory."""
+        return [record for record in self.records if record.status in FAULTS]
+
+
+def run_suite(suite: str, options: RunOptions) -> Finished:
+    """Run a suite and return its records; see `RunOptions` for the options.
+
+    Cells that are recorded already are not run again. Ctrl-C ends the running cells, keeps what is done, and
+    sets ``interrupted``.
+
+    Raises
+    ------
+    UserError
+        For bad input; no record was written then.
+    """
+    request = check(suite, options)
+    results = Results(request.results)
+    results.ensure_writable()
+    results.sweep()
+    console = Console(stderr=True, quiet=request.quiet)
+    finished = Finished(request)
+    try:
+        with console.status("measuring this machine") as status:
+            hardware = measure(request.device)
+            cells = plan(request, lambda name: status.update(f"preparing task {name}"))
+        _Run(request, results, hardware, console).all(cells, finished)
+    except KeyboardInterrupt:
+        finished.interrupted = True
+    return finished
+
+
+class _Run:
+    def __init__(self, request: Request, results: Results, hardware: Hardware, console: Console) -> None:
+        self._request, self._hardware, self._console = request, hardware, console
+        self._engine = LocalEngine(request.device)
+        self._executor = Executor(request, results, hardware, self._engine, cache_root() / "features")
+
+    def all(self, cells: Sequence[Planned], finished: Finished) -> None:
+        standing = {id(planned): stored for planned in cells if (stored := self._executor.find(planned))}
+        finished.kept.extend(standing.values())
+        todo = {self._name(planned): planned for planned in cells if id(planned) not in standing}
+        self._announce(len(todo), finished)
+        if not todo:
+            return
+        with Display(self._console, list(todo), self._expected(todo)) as display:
+            self._warm(todo.values(), display)
+            busy = self._pass(todo, display, finished, patient=False)
+            self._pass(busy, display, finished, patient=True)
+
+    def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
+        """Return what cells of the same task and model took before, in seconds of wall time."""
+        before = {(r.task, r.protocol, r.model): r.timings.wall for r in self._executor.history(cells.values())}
+        places = {name: (p.cell.task, p.cell.protocol, p.cell.model) for name, p in cells.items()}
+        return {name: before[place] for name, place in places.items() if place in before}
+
+    def _name(self, planned: Planned) -> str:
+        parts = [planned.cell.task_name] if len(self._request.tasks) > 1 else []
+        parts.append(planned.cell.model_name)
+        parts += [f"seed {planned.cell.seed}"] if len(self._request.seeds) > 1 else []
+        return " · ".join(parts)
+
+    def _announce(self, todo: int, finished: Finished) -> None:
+        cells = f"{todo} cell{'' if todo == 1 else 's'} to run"
+        kept = f", {len(finished.kept)} recorded already (--fresh runs them again)" if finished.kept else ""
+        self._console.print(f"[bold]{self._request.title}[/]: {cells}{kept}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"  on {self._hardware.label}; results in {self._request.results}", highlight=False, soft_wrap=True
+        )
+        for record in finished.faults:
+            self._console.print(
+                f"  kept from before: {record.model} {record.status}: {record.reason}", highlight=False, soft_wrap=True
+            )
+
+    def _warm(self, cells: Iterable[Planned], display: Display) -> None:
+        """Import every framework before the first cell, so that no cell's clock runs beside an import."""
+        names = sorted({server_of(p.model.card, p.cell.config) for p in cells if p.obstacle is None})
+        if names:
+            with display.waiting(f"importing {', '.join(names)}"):
+                self._engine.warm(names)
+
+    def _pass(
+        self, cells: dict[str, Planned], display: Display, finished: Finished, *, patient: bool
+    ) -> dict[str, Planned]:
+        """Run cells `jobs` at a time; return those that another run had in hand."""
+        busy: dict[str, Planned] = {}
+        pool = ThreadPoolExecutor(self._request.jobs, thread_name_prefix="cell")
+        try:
+            futures = {pool.submit(self._one, name, planned, display, patient): name for name, planned in cells.items()}
+            waiting: set[Future[Attempt | None]] = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    attempt, name = future.result(), futures[future]
+                    if attempt is None:
+                        busy[name] = cells[name]
+                    else:
+                        (finished.made if attempt.made else finished.kept).append(attempt.stored)
+        except BaseException:
+            self._engine.stopping.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return busy
+
+    def _one(self, name: str, planned: Planned, display: Display, patient: bool) -> Attempt | None:
+        display.started(name)
+        attempt = self._executor.attempt(planned, lambda event: display.event(name, event), patient=patient)
+        if attempt is None:
+            display.postponed(name)
+        else:
+            display.finished(name, attempt.stored.record)
+        return attempt

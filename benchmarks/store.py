@@ -1,0 +1,150 @@
+"""The results folder: one folder a cell, whole or not there, safe to share between runs.
+
+``cells/<task>/<model>/<key>/record.json`` is the commit point. What belongs to it (probabilities, bootstrap
+resamples, artefact, log) stands beside it in a folder named after the record's attempt, so that replacing a
+record is one rename and no reader ever pairs a record with another attempt's files.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..datasets.support.errors import UserError
+from ..datasets.support.files import lock, sha256_file, write_text
+from .record import Record
+
+RECORD = "record.json"
+PROBABILITIES = "probabilities.parquet"
+RESAMPLES = "resamples.parquet"
+ARTEFACT = "artefact"
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record and where it stands."""
+
+    record: Record
+    path: Path
+
+    @property
+    def attempt(self) -> Path:
+        """The folder of the record's files."""
+        return self.path.parent / self.record.attempt
+
+
+class Results:
+    """A results folder.
+
+    Parameters
+    ----------
+    root
+        The folder; made by `ensure_writable`, never by reading.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    def ensure_writable(self) -> None:
+        """Make the folder, and prove that a file can be written to it.
+
+        Raises
+        ------
+        UserError
+            If it cannot be made or written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"results folder {self.root} cannot be written: {reason}; name another with --results"
+            ) from error
+
+    def record_path(self, task: str, model: str, key: str) -> Path:
+        """Return where the record of a cell stands; `task` with its protocol, as ``name@protocol``."""
+        return self.folder(task, model) / key / RECORD
+
+    def folder(self, task: str, model: str) -> Path:
+        """Return the folder of all cells of a model on a task, whatever their configuration and seed."""
+        return self.root / "cells" / task / model
+
+    def record_paths(self) -> Iterator[Path]:
+        """Yield the path of every record, in order."""
+        for path in sorted((self.root / "cells").glob("*/*/*")):
+            if (record := path / RECORD).is_file():
+                yield record
+
+    def scratch(self) -> Path:
+        """Return a new folder on the results' own file system, for one cell's unfinished work."""
+        folder = self.root / ".work" / f"{os.getpid()}-{secrets.token_hex(6)}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def claim(self, key: str) -> Path:
+        """Return the lock file that whoever runs the cell `key` holds."""
+        return self.root / ".work" / "locks" / key
+
+    def commit(self, record: Record, staged: Path | None) -> Stored:
+        """Store a record; the files in `staged` become its attempt's. An earlier attempt is dropped afterwards."""
+        name = f"{record.task}@{record.protocol}" if record.protocol else record.task
+        path = self.record_path(name, record.model, record.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if staged is not None:
+            staged.rename(path.parent / record.attempt)
+        write_text(path, record.model_dump_json(indent=1) + "\n")
+        for old in path.parent.iterdir():
+            if old.is_dir() and old.name != record.attempt:
+                shutil.rmtree(old, ignore_errors=True)
+        return Stored(record, path)
+
+    def sweep(self) -> None:
+        """Remove the unfinished work of processes that no longer live."""
+        import psutil
+
+        for folder in (self.root / ".work").glob("*-*"):
+            owner = folder.name.partition("-")[0]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, empty, of another kind, or of a newer schema.
+    """
+    return Record.model_validate_json(path.read_bytes())
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below `folder`, by its path inside it."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != LOG
+    }
+
+
+__all__ = [
+    "ARTEFACT",
+    "LOG",
+    "PROBABILITIES",
+    "RECORD",
+    "RESAMPLES",
+    "Results",
+    "Stored",
+    "hash_files",
+    "lock",
+    "read_record",
+]

@@ -1,0 +1,282 @@
+"""The process of one cell: it loads, fits and predicts, and has never seen a test target."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.core import Fold, from_mapping
+from ..datasets.prepare import load_test_inputs, load_training
+from ..datasets.support.errors import UnavailableError
+from ..datasets.support.registry import import_plugin
+from ..zoo import adapter
+from ..zoo.core import MODELS, Context, Model
+from ..zoo.features import FeatureCache
+from .job import ARTEFACT, EVENTS, LOG, PROBABILITIES, Event, Job, Outcome
+from .record import Status
+
+GB = 1e9
+EVENT_SECONDS = 0.1
+LATENCY_CALLS, LATENCY_SECONDS = 50, 2.0
+
+
+class SealedError(PermissionError):
+    """A model tried to open a file that is kept from it."""
+
+
+def main(path: str) -> None:
+    """Run the job in the file `path`: what the forked process does, and all it does."""
+    job = Job.read(Path(path))
+    out = Path(job.out)
+    _settle(out)
+    attempts = _seal(job.sealed)
+    outcome = _outcome(job)
+    if attempts:
+        # Also where the model swallowed the refusal: a score made after such an attempt is not believed.
+        outcome = Outcome("failed", f"the model tried to open {attempts[0]}, which holds test targets")
+    outcome.write(out)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A model's threads, exit handlers and finalisers have no say once the outcome is written.
+    os._exit(0)
+
+
+def _outcome(job: Job) -> Outcome:
+    baseline = resident_gb()[0]
+    try:
+        return _Work(job, baseline).run()
+    except UnavailableError as error:
+        return Outcome("unavailable", _first_line(error))
+    except BaseException as error:
+        traceback.print_exc()
+        return Outcome(*_blame(error), memory=_memory(baseline))
+
+
+def _settle(out: Path) -> None:
+    """Make the process a session of its own, tie its life to its parent's, and send its output to the log."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    log = os.open(out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    (out / "work").mkdir(exist_ok=True)
+    os.chdir(out / "work")
+
+
+def _seal(sealed: tuple[str, ...]) -> list[str]:
+    """Refuse, from here on, to open anything at or below `sealed`; return the list of attempts, kept up to date.
+
+    A guard against accidents and curiosity: a hook that Python cannot take back, not a jail for native code.
+    """
+    roots = tuple(os.path.realpath(path) for path in sealed)
+    attempts: list[str] = []
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(arguments[0], (str, bytes)):
+            return
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if any(path == root or path.startswith(root + os.sep) for root in roots):
+            attempts.append(path)
+            raise SealedError(f"{path} holds test targets: no model opens it")
+
+    if roots:
+        sys.addaudithook(hook)
+    return attempts
+
+
+class _Work:
+    """One cell from its inputs to its outcome."""
+
+    def __init__(self, job: Job, baseline: float) -> None:
+        self.job, self.baseline = job, baseline
+        self.out, self.public = Path(job.out), Path(job.public)
+        self.card = from_mapping(job.card)
+        self.features = FeatureCache(Path(job.features), job.scope, self._on_features)
+        self.timings: dict[str, float] = {}
+        self._last_event = 0.0
+
+    def run(self) -> Outcome:
+        with _timed(self.timings, "warmup"):
+            model, estimator = self._build()
+        self._tell(Event("loading"))
+        X, y = load_training(self.public, "train")
+        X_val, y_val = load_training(self.public, "validation")
+        X_test = load_test_inputs(self.public)
+        with _limited(self.job.threads, model.card.blas_threads):
+            self._fit(estimator, X, y, X_val, y_val)
+            found: dict[Fold, np.ndarray] = {"validation": adapter.probabilities(estimator, X_val, self.card)}
+            found["test"], rate = self._predict_test(estimator, X_test)
+            found["train"] = adapter.probabilities(estimator, X, self.card)
+        self._tell(Event("latency"))
+        with _limited(self.job.threads, model.card.blas_threads):
+            speed = _latency(estimator, X_test, self.features) | {"rows_per_second": rate}
+        self.timings["features"] = self.features.charged
+        memory = _memory(self.baseline)
+        with (self.out / PROBABILITIES).open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **{fold: _plain(array) for fold, array in found.items()})
+        self._tell(Event("saving"))
+        notes = _save(estimator, self.out / ARTEFACT)
+        size = adapter.count_parameters(estimator)
+        return Outcome("ok", "", self.timings, speed, memory, size, notes)
+
+    def _build(self) -> tuple[Model, Any]:
+        for plugin in self.job.plugins:
+            MODELS.collect(import_plugin(Path(plugin)))
+        model = MODELS.get(self.job.model)
+        context = Context(self.card, self.job.seed, self.job.device, self.job.threads, self.features)
+        estimator = model.build(self.job.config, context)
+        adapter.seed_generators(estimator, self.job.seed)
+        return model, estimator
+
+    def _fit(self, estimator: Any, X: np.ndarray, y: np.ndarray, X_val: np.ndarray, y_val: np.ndarray) -> None:
+        from .scoring import TaskScorer
+
+        offered = {
+            "X_val": X_val,
+            "y_val": y_val,
+            "seed": self.job.seed,
+            "scorer": TaskScorer(self.card.kind, self.card.primary_metric),
+            "report": self._on_report,
+        }
+        self._tell(Event("fit"))
+        with self._without_features("fit"):
+            adapter.fit(estimator, X, y, offered)
+
+    def _predict_test(self, estimator: Any, X_test: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the probabilities in the fold's own order, and rows a second with features paid for."""
+        self._tell(Event("predict"))
+        shuffled = np.random.default_rng(self.job.seed).permutation(len(X_test))
+        charged = self.features.charged
+        with self._without_features("predict"):
+            answer = adapter.probabilities(estimator, X_test[shuffled], self.card)
+        seconds = self.timings["predict"] + self.features.charged - charged
+        if answer.shape[:1] == (len(X_test),):
+            restored = np.empty_like(answer)
+            restored[shuffled] = answer
+            answer = restored
+        return answer, len(X_test) / max(seconds, 1e-9)
+
+    @contextlib.contextmanager
+    def _without_features(self, name: str) -> Iterator[None]:
+        """Time a block less what it spent on shared features, which are charged apart."""
+        start, spent = time.perf_counter(), self.features.spent
+        yield
+        self.timings[name] = max(0.0, time.perf_counter() - start - (self.features.spent - spent))
+
+    def _on_report(self, step: int, total: int, **values: float) -> None:
+        self._tell(Event("fit", step, total, {name: float(value) for name, value in values.items()}))
+
+    def _on_features(self, done: int, total: int) -> None:
+        if done == total or time.perf_counter() - self._last_event > EVENT_SECONDS:
+            self._tell(Event("features", done, total))
+
+    def _tell(self, event: Event) -> None:
+        self._last_event = time.perf_counter()
+        with contextlib.suppress(OSError), (self.out / EVENTS).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(event)) + "\n")
+
+
+def _save(estimator: Any, folder: Path) -> tuple[str, ...]:
+    """Store the artefact; a model that cannot be stored keeps its score and says why."""
+    try:
+        adapter.save(estimator, folder)
+    except Exception as error:
+        return (f"no artefact: {type(error).__name__}: {_first_line(error)}",)
+    return ()
+
+
+def _latency(estimator: Any, X: np.ndarray, features: FeatureCache) -> dict[str, float]:
+    """Time one example at a time, from raw input to probabilities, nothing cached; milliseconds."""
+    if not len(X):
+        return {"latency_p50_ms": 0.0, "latency_p95_ms": 0.0}
+    seconds: list[float] = []
+    started = time.perf_counter()
+    with features.bypass():
+        for _ in range(2):  # the first calls pay for buffers and traces
+            estimator.predict_proba(X[:1])
+        while len(seconds) < LATENCY_CALLS and (len(seconds) < 5 or time.perf_counter() - started < LATENCY_SECONDS):
+            row = len(seconds) % len(X)
+            start = time.perf_counter()
+            estimator.predict_proba(X[row : row + 1])
+            seconds.append(time.perf_counter() - start)
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
+    return {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95)}
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Return numbers as they are, and anything else as an empty array that the harness refuses by its shape."""
+    return array if array.dtype.kind in "fiub" else np.zeros((0,), np.float32)
+
+
+@contextlib.contextmanager
+def _limited(threads: int, blas_threads: int) -> Iterator[None]:
+    """Hold every thread pool of the process to `threads`, and BLAS to fewer where the model is faster so."""
+    import joblib
+    from threadpoolctl import threadpool_limits
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if "tensorflow" in sys.modules:
+        with contextlib.suppress(RuntimeError):  # its threads are fixed once its first operation ran
+            sys.modules["tensorflow"].config.threading.set_intra_op_parallelism_threads(threads)
+    limits = {"openmp": threads, "blas": min(threads, blas_threads or threads)}
+    # A cell is one process: estimators that ask joblib for workers get threads.
+    with threadpool_limits(limits=limits), joblib.parallel_config(backend="threading"):
+        yield
+
+
+@contextlib.contextmanager
+def _timed(into: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    into[name] = time.perf_counter() - start
+
+
+def resident_gb(pid: int | str = "self") -> tuple[float, float]:
+    """Return a process's resident memory now and at its peak, in GB; zeros where the system does not tell."""
+    found = {"VmRSS": 0.0, "VmHWM": 0.0}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in found:
+                found[name] = int(value.split()[0]) * 1024 / GB
+    return found["VmRSS"], found["VmHWM"]
+
+
+def _memory(baseline: float) -> dict[str, float | None]:
+    peak = resident_gb()[1]
+    gpu = None
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gpu = torch.cuda.max_memory_reserved() / GB
+    return {"added_gb": max(0.0, peak - baseline), "baseline_gb": baseline, "gpu_gb": gpu}
+
+
+def _blame(error: BaseException) -> tuple[Status, str]:
+    """Return the status of an exception that a model raised, and its reason in words."""
+    name, line = type(error).__name__, _first_line(error)
+    if isinstance(error, MemoryError) or name in {"OutOfMemoryError", "ResourceExhaustedError"}:
+        return "oom", f"out of memory: {line}" if line else "out of memory"
+    if isinstance(error, ModuleNotFoundError):
+        return "unavailable", f"{line}: pip install {(error.name or '').partition('.')[0]}"
+    if isinstance(error, SystemExit):
+        return "failed", f"the model called exit({error.code!r})"
+    return "failed", f"{name}: {line}" if line else name
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")[:500]

@@ -1,0 +1,45 @@
+"""What came out: the board of stored records, its ranks, and its tables. Shows results without any framework."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def board(
+    task: str | None = None, *, results: str | Path = "zoobench-results", sort: str | None = None
+) -> pd.DataFrame:
+    """Return the tidy frame behind `zoobench board`: one row per configuration, its seeds pooled.
+
+    Parameters
+    ----------
+    task
+        The name of one task, as ``name`` or ``name@protocol``; all tasks without it.
+    results
+        The results folder.
+    sort
+        The metric to rank by; each task's primary metric without it.
+
+    Returns
+    -------
+    The columns are described in ``leaderboard/README.md``. A record that cannot be read raises a
+    ``UserWarning`` that names it and is left out.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing or empty, or nothing answers to `task` or `sort`.
+    """
+    from .frame import load_board
+
+    loaded = load_board(Path(results), task=task, sort=sort)
+    for problem in loaded.problems:
+        warnings.warn(problem, stacklevel=2)
+    return loaded.frame
+
+
+__all__ = ["board"]

@@ -1,0 +1,155 @@
+"""Cards of tasks, models, suites and machines, for reading on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ..datasets.core import TASKS, TaskCard
+from ..datasets.support.errors import unknown_name
+from ..zoo.core import MODELS, ModelCard, split_name
+
+if TYPE_CHECKING:
+    from ..benchmarks.hardware import Hardware
+
+
+def task_table(cards: Sequence[TaskCard]) -> RenderableType:
+    """Return the tasks as a table."""
+    table = _table("task", "kind", "labels", "primary metric", "title")
+    for card in cards:
+        table.add_row(card.name, card.kind, str(len(card.labels)), card.primary_metric, card.title)
+    return table
+
+
+def model_table(cards: Sequence[ModelCard]) -> RenderableType:
+    """Return the models as a table."""
+    table = _table("model", "framework", "presets", "title")
+    for card in cards:
+        table.add_row(card.name, card.framework, ", ".join(card.presets) or "-", card.title)
+    return table
+
+
+def hardware_table(hardware: Hardware) -> RenderableType:
+    """Return a machine as rows of name and value."""
+    gpu = hardware.gpu
+    return _facts(
+        {
+            "hardware class": hardware.class_id,
+            "processor": f"{hardware.cpu}, {hardware.cores} cores",
+            "memory": f"{hardware.memory_gib} GiB",
+            "GPU": f"{gpu.name}, {gpu.memory_gib} GiB, driver {gpu.driver}" if gpu else "none in use",
+            "matrix product": f"{hardware.matmul_gflops:g} GFLOP/s (float32, NumPy, all cores)",
+            "memory copy": f"{hardware.memory_gb_per_s:g} GB/s",
+        }
+    )
+
+
+def model_mapping(card: ModelCard) -> dict[str, Any]:
+    """Return a model's card as plain JSON values."""
+    values = {name: getattr(card, name) for name in card.__dataclass_fields__}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    presets = {name: dict(preset) for name, preset in card.presets.items()}
+    space = {name: vars(part) for name, part in card.space.items()}
+    return plain | {"default": dict(card.default), "presets": presets, "space": space}
+
+
+def card_of(name: str) -> RenderableType:
+    """Return the card of whatever is called `name`.
+
+    Raises
+    ------
+    UserError
+        If nothing is; the message suggests the nearest task, model or suite.
+    """
+    from ..benchmarks.options import suites
+
+    base, _ = split_name(name)
+    if base in MODELS.entries():
+        return _model_card(MODELS.get(base).card)
+    if base in TASKS.entries():
+        return _task_card(TASKS.get(base).card)
+    if base in suites():
+        return _suite_card(base)
+    raise unknown_name("task, model or suite", name, [*MODELS.entries(), *TASKS.entries(), *suites()])
+
+
+def _model_card(card: ModelCard) -> RenderableType:
+    facts = {
+        "answers": " and ".join(card.kinds) + f" tasks on {card.modality}",
+        "framework": card.framework,
+        "needs": f"{', '.join(card.requires)}  (pip install 'zoobench[{card.extra}]')"
+        if card.requires
+        else "nothing more",
+        "source": card.citation,
+    }
+    settings = _table("setting", "default", "tuning searches")
+    for key, value in card.default.items():
+        settings.add_row(key, str(value), _space(card, key))
+    parts: list[RenderableType] = [_head(card.name, card.title), Text(card.description), "", _facts(facts)]
+    if card.default:
+        parts += ["", settings]
+    for preset, changed in card.presets.items():
+        parts.append(f"preset [bold]{card.name}@{preset}[/]: {', '.join(f'{k}={v}' for k, v in changed.items())}")
+    parts += ["", f"run it:  zoobench run --model {card.name}"]
+    return Group(*parts)
+
+
+def _space(card: ModelCard, key: str) -> str:
+    part = card.space.get(key)
+    if part is None:
+        return "-"
+    options = getattr(part, "options", None)
+    if options is not None:
+        return " | ".join(str(option) for option in options)
+    return f"{part.low:g} … {part.high:g}" + (" (log)" if part.log else "")  # type: ignore[union-attr]
+
+
+def _task_card(card: TaskCard) -> RenderableType:
+    facts = {
+        "kind": f"{card.kind}, {len(card.labels)} labels, {card.modality} ({card.language})",
+        "labels": ", ".join(card.labels),
+        "primary metric": card.primary_metric,
+        "kept together": card.group,
+        "protocols": ", ".join(name or "default" for name in card.splits) or "default (computed)",
+        **{name: f"{count:,}" for name, count in card.counts.items()},
+        "licence": card.licence,
+        "source": card.source,
+        "cite": card.citation,
+    }
+    run = f"run it:  zoobench run --task {card.name}"
+    return Group(_head(card.name, card.title), Text(card.description), "", _facts(facts), "", run)
+
+
+def _suite_card(name: str) -> RenderableType:
+    import tomllib
+
+    from ..benchmarks.options import suites
+
+    suite = tomllib.loads(suites()[name].read_text(encoding="utf-8"))
+    facts = {key: ", ".join(map(str, suite[key])) for key in ("tasks", "models", "seeds") if key in suite}
+    return Group(_head(name, suite["title"]), "", _facts(facts), "", f"run it:  zoobench run {name}")
+
+
+def _head(name: str, title: str) -> str:
+    return f"[bold]{escape(name)}[/]  {escape(title)}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, no_wrap=index == 0, overflow="fold")
+    return table
+
+
+def _facts(facts: dict[str, str]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, escape(value))
+    return table

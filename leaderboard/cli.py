@@ -1,0 +1,261 @@
+"""The command line. Exit status: 0 success, 1 failed cells or checks, 2 bad input, 130 stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from ..datasets.support.errors import UnavailableError, UserError
+
+app = typer.Typer(
+    name="zoobench",
+    help="Which architecture for this task, on this hardware? Measured, not guessed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
+app.add_typer(new_app, name="new")
+
+Results = Annotated[
+    str | None,
+    typer.Option("--results", metavar="DIR", help="Results folder [default: zoobench-results]."),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="Python file that adds models or tasks."),
+]
+Names = Optional[list[str]]  # noqa: UP045 - typer reads annotations at run time on every supported Python
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="Which tasks and models; see `zoobench show SUITE`.")] = "quick",
+    task: Annotated[Names, typer.Option(help="Task in place of the suite's; repeatable.")] = None,
+    model: Annotated[
+        Names, typer.Option(help="Model (NAME or NAME@PRESET) in place of the suite's; repeatable.")
+    ] = None,
+    seed: Annotated[Optional[list[int]], typer.Option(help="Seed; repeatable.")] = None,  # noqa: UP045
+    setting: Annotated[
+        Names,
+        typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Cells side by side; threads are divided among them.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
+    memory_gb: Annotated[
+        Optional[float], typer.Option(help="GB a cell may add [default: 0.9 of the machine].")  # noqa: UP045
+    ] = None,
+    threads: Annotated[Optional[int], typer.Option(help="Threads in all [default: all cores].")] = None,  # noqa: UP045
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: Results = None,
+    plugin: Plugins = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are recorded already.")] = False,
+) -> None:
+    """Train and score every cell of a suite that is not recorded yet, and show the board."""
+    from ..benchmarks.options import RunOptions, default_results
+    from ..benchmarks.runner import run_suite
+
+    options = RunOptions(
+        jobs=jobs,
+        timeout=timeout,
+        memory_gb=memory_gb,
+        device=device,
+        results=results or default_results(),
+        fresh=fresh,
+        settings=_settings(setting or []),
+    )
+    given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads}
+    options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+    finished = run_suite(suite, options)
+    if finished.records:
+        _print_board(finished.request.results, {record["task"] for record in map(_row, finished.records)})
+    if finished.interrupted:
+        _warn("stopped; what is done is kept, and the same command goes on from there")
+        raise typer.Exit(130)
+    if faults := finished.faults:
+        _warn(
+            f"{len(faults)} of {len(finished.records)} cells failed; their logs: {finished.request.results}/cells/…/log.txt"
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
+def board(
+    task: Annotated[Optional[str], typer.Option(help="Only this task.")] = None,  # noqa: UP045
+    results: Results = None,
+    format: Annotated[str, typer.Option(help="table, md, csv or json.")] = "table",
+    sort: Annotated[Optional[str], typer.Option(metavar="METRIC", help="Rank by another metric.")] = None,  # noqa: UP045
+) -> None:
+    """Show the leaderboard of the stored records."""
+    from ..benchmarks.options import default_results
+    from .frame import load_board
+
+    loaded = load_board(Path(results or default_results()), task=task, sort=sort)
+    _show(loaded, format)
+
+
+@app.command()
+def tasks(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False, plugin: Plugins = None) -> None:
+    """List the tasks."""
+    from ..datasets.core import TASKS, as_mapping
+    from .cards import task_table
+
+    _load_plugins(plugin)
+    cards = [task.card for task in TASKS.entries().values()]
+    _list(as_json, [as_mapping(card) for card in cards], lambda: task_table(cards))
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False, plugin: Plugins = None) -> None:
+    """List the models."""
+    from ..zoo.core import MODELS
+    from .cards import model_mapping, model_table
+
+    _load_plugins(plugin)
+    cards = [model.card for model in MODELS.entries().values()]
+    _list(as_json, [model_mapping(card) for card in cards], lambda: model_table(cards))
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A task, a model or a suite.")], plugin: Plugins = None) -> None:
+    """Show the card of a task, a model or a suite."""
+    from .cards import card_of
+
+    _load_plugins(plugin)
+    _print(card_of(name))
+
+
+@app.command()
+def hardware(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show this machine's hardware class and its two calibrations."""
+    from ..benchmarks.hardware import choose_device, measure
+    from .cards import hardware_table
+
+    found = measure(choose_device(device))
+    _list(as_json, found.as_json(), lambda: hardware_table(found))
+
+
+@app.command()
+def check(
+    subject: Annotated[str, typer.Argument(metavar="FILE_OR_NAME", help="A .py file, a model or a task.")],
+) -> None:
+    """Run the conformance suite on one model or task, or on all that a file registers."""
+    from .conformance import check_subject
+
+    problems = check_subject(subject, sys.stdout)
+    raise typer.Exit(1 if problems else 0)
+
+
+@new_app.command("model")
+def new_model(name: Annotated[str, typer.Argument(help="Lower-case words joined by '-'.")]) -> None:
+    """Write NAME.py with a working model in the current folder."""
+    from .conformance import write_model
+
+    path = write_model(name, Path.cwd())
+    typer.echo(f"wrote {path.name}; next:\n  zoobench check {path.name}\n  zoobench run --plugin {path.name}")
+
+
+@app.command()
+def predict(
+    task: Annotated[str, typer.Option(help="The task whose labels to predict.")],
+    model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
+    text: Annotated[Names, typer.Option(help="A text; repeatable.")] = None,
+    csv: Annotated[Optional[Path], typer.Option(metavar="FILE", help="CSV with a column of texts.")] = None,  # noqa: UP045
+    column: Annotated[str, typer.Option(help="That column's name.")] = "text",
+    results: Results = None,
+    plugin: Plugins = None,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+) -> None:
+    """Answer with a stored model: labels above their thresholds, and every probability."""
+    from ..benchmarks.options import default_results
+    from .answers import answer
+
+    folder = Path(results or default_results())
+    _print_text(answer(task, model, (text or [], csv, column), folder, plugin or [], format))
+
+
+def main() -> NoReturn:
+    """Run the command line; every error that a person can mend is one line on stderr and exit status 2."""
+    try:
+        app()
+    except (UserError, UnavailableError) as error:
+        _warn(" ".join(str(error).split()))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _warn("stopped")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise UserError(f"--set {pair} is not KEY=VALUE, such as --set C=10")
+        settings[key] = value
+    return settings
+
+
+def _load_plugins(paths: list[Path] | None) -> None:
+    from ..benchmarks.options import load_plugin
+
+    for path in paths or []:
+        load_plugin(path)
+
+
+def _list(as_json: bool, values: Any, table: Any) -> None:
+    if as_json:
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
+    else:
+        _print(table())
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console().print(renderable, highlight=False)
+
+
+def _print_text(text: str) -> None:
+    typer.echo(text, nl=not text.endswith("\n"))
+
+
+def _row(record: Any) -> dict[str, Any]:
+    return record.summary()
+
+
+def _print_board(results: Path, tasks: set[str]) -> None:
+    from .frame import load_board
+
+    for name in sorted(tasks):
+        _show(load_board(results, task=name), "table")
+
+
+def _show(loaded: Any, format: str) -> None:
+    from .tables import render
+
+    for problem in loaded.problems:
+        _warn(problem)
+    _print_text(render(loaded.frame, format))
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"zoobench: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()

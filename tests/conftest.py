@@ -1,0 +1,101 @@
+"""What the tests share: an isolated cache and results folder, and a small task with plug-in models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+TASK = '''
+import numpy as np
+from zoobench.datasets.core import Examples, TaskCard, task
+
+
+def card(name, kind):
+    return TaskCard(
+        name=name, title="Tiny", description="Three words are the labels.", version=1, kind=kind, modality="text",
+        labels=("fever", "fracture", "nodule"), primary_metric="f1_macro", group="none", licence="CC0-1.0",
+        source="generated", citation="none",
+    )
+
+
+def examples(kind, rows=240):
+    rng = np.random.default_rng(3)
+    held = rng.random((rows, 3)) < 0.4 if kind == "multilabel" else np.eye(3, dtype=bool)[rng.integers(3, size=rows)]
+    words, filler = np.array(["fever", "fracture", "nodule"]), np.array("the chest is seen with no change".split())
+    texts = [" ".join([*rng.choice(filler, 6), *words[row], *rng.choice(filler, 4)]) for row in held]
+    targets = held.astype(np.uint8) if kind == "multilabel" else held.argmax(axis=1)
+    ids = np.array([f"r{index}" for index in range(rows)], dtype=object)
+    return Examples(ids, np.array(texts, dtype=object), targets, np.arange(rows))
+
+
+@task(card("tiny", "multilabel"))
+def tiny():
+    return examples("multilabel")
+
+
+@task(card("tiny-classes", "multiclass"))
+def tiny_classes():
+    return examples("multiclass")
+'''
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the whole session, so that tasks and embeddings are prepared once."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["ZOOBENCH_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _isolated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOOBENCH_CACHE", str(cache))
+    monkeypatch.delenv("ZOOBENCH_RESULTS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plug-in file with two tiny tasks: `tiny` (multi-label) and `tiny-classes` (multi-class)."""
+    path = tmp_path_factory.mktemp("plugins") / "tiny_tasks.py"
+    path.write_text(TASK)
+    return path
+
+
+def write_models(path: Path, bodies: dict[str, str], kind_line: str = "") -> Path:
+    """Write a plug-in whose models are classes with the given bodies of `fit` and `predict_proba`."""
+    parts = ["import os, signal, sys, time\nimport numpy as np\nfrom zoobench.zoo.core import ModelCard, model\n"]
+    for name, body in bodies.items():
+        parts.append(
+            f'''
+class Model_{name.replace("-", "_")}:
+    def __init__(self, context):
+        self.context = context
+        self.labels = len(context.task.labels)
+
+    def half(self, X):
+        answer = np.full((len(X), self.labels), 0.5)
+        return answer / answer.sum(axis=1, keepdims=True) if self.context.task.kind == "multiclass" else answer
+
+{textwrap.indent(textwrap.dedent(body), "    ")}
+
+
+@model(ModelCard(name="{name}", title="t", description="d", modality="text", framework="scikit-learn", citation="c"{kind_line}))
+def build_{name.replace("-", "_")}(config, context):
+    return Model_{name.replace("-", "_")}(context)
+'''
+        )
+    path.write_text("\n".join(parts))
+    return path
+
+
+def zoobench(*words: str | Path, cwd: Path | None = None, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a person would."""
+    command = [sys.executable, "-m", "zoobench.leaderboard.cli", *map(str, words)]
+    return subprocess.run(
+        command, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )

@@ -1,0 +1,120 @@
+"""The harness's one way to drive any estimator: fit, probabilities, size, and what is stored of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.core import TaskCard
+from ..datasets.support.errors import UserError
+
+SKOPS = "model.skops"
+
+
+def seed_generators(estimator: Any, seed: int) -> None:
+    """Set every ``random_state`` of a scikit-learn estimator that is still None, nested ones too."""
+    if not (hasattr(estimator, "get_params") and hasattr(estimator, "set_params")):
+        return
+    unset = {
+        name: seed
+        for name, value in estimator.get_params(deep=True).items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    }
+    if unset:
+        estimator.set_params(**unset)
+
+
+def fit(estimator: Any, X: Any, y: np.ndarray, offered: Mapping[str, Any]) -> Any:
+    """Fit `estimator` with those of the `offered` keywords that its ``fit`` names."""
+    named = inspect.signature(estimator.fit).parameters
+    estimator.fit(X, y, **{name: value for name, value in offered.items() if name in named})
+    return estimator
+
+
+def probabilities(estimator: Any, X: Any, card: TaskCard) -> np.ndarray:
+    """Return what ``predict_proba`` answers as one (n, labels) array in the order of the card's labels.
+
+    scikit-learn answers a list of (n, classes) arrays for several outputs, and leaves classes out that were
+    not in the training fold; both are aligned here. Any other shape is returned as it is, to be refused.
+    """
+    raw = estimator.predict_proba(X)
+    classes = getattr(estimator, "classes_", None)
+    if isinstance(raw, list) and classes is not None and card.kind == "multilabel":
+        columns = [_share_of_one(part, known) for part, known in zip(raw, classes, strict=True)]
+        return np.stack(columns, axis=1)
+    answer = np.asarray(raw)
+    if card.kind == "multiclass" and classes is not None and answer.ndim == 2 and len(classes) == answer.shape[1]:
+        full = np.zeros((len(answer), len(card.labels)), answer.dtype)
+        full[:, np.asarray(classes, dtype=int)] = answer
+        return full
+    return answer
+
+
+def _share_of_one(part: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the column of class 1 of one output, zeros where the training fold had none."""
+    found = np.flatnonzero(np.asarray(classes) == 1)
+    return part[:, found[0]] if len(found) else np.zeros(len(part), part.dtype)
+
+
+def count_parameters(estimator: Any) -> int | None:
+    """Return the number of fitted numbers: ``n_parameters`` where given, else coefficients and tree nodes.
+
+    None where neither is known, rather than a guess.
+    """
+    own = getattr(estimator, "n_parameters", None)
+    if own is not None:
+        return int(own)
+    parts = [step for _, step in getattr(estimator, "steps", [])] or list(getattr(estimator, "estimators_", []))
+    if parts:
+        counted = [count for part in parts if (count := count_parameters(part)) is not None]
+        return sum(counted) if counted else None
+    if hasattr(estimator, "tree_"):
+        return int(estimator.tree_.node_count)
+    arrays = [getattr(estimator, name, None) for name in ("coef_", "intercept_", "idf_")]
+    sizes = [array.size for array in arrays if isinstance(array, np.ndarray)]
+    return sum(sizes) if sizes else None
+
+
+def save(estimator: Any, folder: Path) -> None:
+    """Write the artefact of a fitted estimator into `folder`: its own format, or skops; never pickle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if hasattr(estimator, "save"):
+        estimator.save(folder)
+        return
+    import zipfile
+
+    from skops.io import dump
+
+    dump(estimator, folder / SKOPS, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+
+
+def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
+    """Return the estimator that `save` wrote, given a fresh one from the same builder.
+
+    Parameters
+    ----------
+    plugins
+        Names of plug-in modules whose types may be loaded beside scikit-learn's, NumPy's and the zoo's.
+
+    Raises
+    ------
+    UserError
+        If the artefact names a type from anywhere else: loading it would run foreign code.
+    """
+    if hasattr(built, "load"):
+        return built.load(folder)
+    from skops.io import get_untrusted_types
+    from skops.io import load as load_skops
+
+    path = folder / SKOPS
+    found = get_untrusted_types(file=path)
+    known = ("sklearn.", "numpy.", "scipy.", "zoobench.zoo.", *(f"{name}." for name in plugins))
+    if strange := [name for name in found if not name.startswith(known)]:
+        raise UserError(
+            f"artefact {path} holds types that are not trusted: {', '.join(strange[:3])}; it was not loaded"
+        )
+    return load_skops(path, trusted=found)

@@ -1,0 +1,224 @@
+"""The types of a model: its card, its search space, what its builder is told, and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+
+from ..datasets.core import Kind, Modality, TaskCard, check_name
+from ..datasets.support.errors import UserError, unknown_name
+from ..datasets.support.registry import Registry
+
+if TYPE_CHECKING:
+    from .features import FeatureCache
+
+Scalar = str | int | float | bool
+Config = Mapping[str, Scalar]
+Framework = Literal["scikit-learn", "torch", "keras"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; whole ones when both bounds are; `log` for scales."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"range {self.low} to {self.high} is empty, or log of a number that is not positive")
+
+    def __contains__(self, value: object) -> bool:
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        return isinstance(value, int if whole else (int, float)) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of `options`."""
+
+    options: tuple[Scalar, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.options
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model is, what it needs, its settings and where they may move.
+
+    Attributes
+    ----------
+    framework
+        Chooses the warm process that its cells fork from.
+    default
+        Every setting with its default; a setting's type is its default's type.
+    presets
+        Named partial configurations on top of `default`.
+    space
+        What tuning may change: a part of the settings.
+    requires
+        Importable modules it needs; checked by name, never imported to list. `extra` installs them.
+    blas_threads
+        BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
+    """
+
+    name: str
+    title: str
+    description: str
+    modality: Modality
+    framework: Framework
+    citation: str
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    default: Config = field(default_factory=dict)
+    presets: Mapping[str, Config] = field(default_factory=dict)
+    space: Mapping[str, Range | Choice] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    blas_threads: int = 0
+
+    def __post_init__(self) -> None:
+        check_name("model", self.name)
+        if self.framework not in get_args(Framework):
+            raise ValueError(f"model {self.name}: framework {self.framework!r} is unknown")
+        for what, part in (
+            ("space", self.space),
+            *(("preset " + name, preset) for name, preset in self.presets.items()),
+        ):
+            if strange := set(part) - set(self.default):
+                raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
+        for preset in self.presets:
+            check_name("preset", preset)
+        for name in ("default", "presets", "space"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
+        """Return the full configuration of a preset, with `settings` on top, in the order of the defaults.
+
+        Raises
+        ------
+        UserError
+            For an unknown preset or setting, or a value that is not of the default's type.
+        """
+        if preset and preset not in self.presets:
+            raise unknown_name(f"preset of {self.name}", preset, self.presets)
+        config = dict(self.default) | dict(self.presets.get(preset, {}))
+        for key, value in (settings or {}).items():
+            if key not in config:
+                raise unknown_name(f"setting of {self.name}", key, config)
+            config[key] = _convert(f"{self.name}: setting {key}", value, self.default[key])
+        return MappingProxyType(config)
+
+
+def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
+    wanted = type(default)
+    if isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool):
+        return value
+    words = {"true": True, "false": False}
+    text = str(value)
+    try:
+        return words[text.lower()] if wanted is bool else wanted(text)
+    except (KeyError, ValueError):
+        raise UserError(f"{where}={text} is not {wanted.__name__}: the default is {default!r}") from None
+
+
+class Report(Protocol):
+    """Tells the harness how far a fit has come; call it once an epoch."""
+
+    def __call__(self, step: int, total: int, **values: float) -> None:
+        """`step` of `total` is done; `values` are what was measured (loss, score, …)."""
+
+
+class Scorer(Protocol):
+    """The task's primary metric on labelled rows, higher is better, thresholds chosen on the same rows."""
+
+    def __call__(self, targets: Any, probabilities: Any) -> float:
+        """Score `probabilities` (n, labels) against `targets`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a builder is told beside its configuration.
+
+    Attributes
+    ----------
+    seed
+        For every generator of the model; derived from the cell, so two cells never share a stream.
+    device
+        "cpu" or "cuda".
+    threads
+        How many threads the cell may use.
+    features
+        The cache for what does not depend on the fit (an encoder's embeddings); it charges each cell.
+    """
+
+    task: TaskCard
+    seed: int
+    device: str
+    threads: int
+    features: FeatureCache
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """What a builder returns: a scikit-learn style classifier.
+
+    `fit` may also take any of the keywords ``X_val``, ``y_val``, ``seed``, ``scorer`` and ``report``: it gets
+    those that it names. An estimator with ``save(folder)`` and ``load(folder)`` keeps its own artefact; any
+    other is stored by skops.
+    """
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Fit on X (n,) and y: (n, labels) uint8, or (n,) class numbers."""
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return (n, labels) probabilities."""
+
+
+Builder = Callable[[Config, Context], Estimator]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its card and the function that builds it."""
+
+    card: ModelCard
+    build: Builder
+
+    @property
+    def module(self) -> str:
+        """The name of the module that the builder stands in; its source is part of a cell's key."""
+        return self.build.__module__
+
+
+def model(card: ModelCard) -> Callable[[Builder], Model]:
+    """Register the decorated builder as the model that `card` describes."""
+
+    def decorate(build: Builder) -> Model:
+        return Model(card, build)
+
+    return decorate
+
+
+MODELS: Registry[Model] = Registry("model", Model, "zoobench.zoo.models", "zoobench.models")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split ``name@variant`` (a task's protocol, a model's preset) into its two parts.
+
+    >>> split_name("litcoin-relations@random")
+    ('litcoin-relations', 'random')
+    """
+    base, _, variant = name.partition("@")
+    return base, variant
+
+
+def missing_modules(requires: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `requires` that this Python cannot find, without importing any."""
+    import importlib.util
+
+    return tuple(name for name in requires if importlib.util.find_spec(name) is None)

@@ -1,0 +1,37 @@
+"""A frozen encoder's embeddings and logistic regression, one a label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import Choice, Config, Context, ModelCard, Range, model
+from ..text import ENCODER
+
+CARD = ModelCard(
+    name="embedding-logreg",
+    title="Frozen encoder + logistic regression",
+    description="Mean-pooled embeddings of a frozen transformer, standardised, one logistic regression a label.",
+    modality="text",
+    framework="torch",
+    citation="Reimers and Gurevych 2019, Sentence-BERT, https://arxiv.org/abs/1908.10084",
+    default={**ENCODER, "C": 0.1, "balanced": True},
+    space={"C": Range(0.001, 10.0, log=True), "balanced": Choice((True, False))},
+    requires=("torch", "transformers"),
+    extra="torch",
+)
+
+
+@model(CARD)
+def build(config: Config, context: Context) -> Any:
+    """Build the pipeline."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from ..encoders import frozen_encoder
+
+    one = LogisticRegression(
+        C=float(config["C"]), class_weight="balanced" if config["balanced"] else None, max_iter=1000
+    )
+    return make_pipeline(frozen_encoder(config, context), StandardScaler(), OneVsRestClassifier(one))

@@ -1,0 +1,40 @@
+"""TF-IDF and a random forest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import Config, Context, ModelCard, Range, model
+from ..text import TFIDF, tfidf
+
+CARD = ModelCard(
+    name="tfidf-random-forest",
+    title="TF-IDF + random forest",
+    description="Word 1- and 2-grams, sublinear TF-IDF, one forest for all labels together.",
+    modality="text",
+    framework="scikit-learn",
+    citation="Breiman 2001, Random Forests, Machine Learning 45:5-32",
+    default={**TFIDF, "trees": 300, "max_features": 0.01, "min_samples_leaf": 1},
+    space={
+        "trees": Range(100, 600),
+        "max_features": Range(0.001, 0.1, log=True),
+        "min_samples_leaf": Range(1, 8),
+    },
+    blas_threads=1,
+)
+
+
+@model(CARD)
+def build(config: Config, context: Context) -> Any:
+    """Build the pipeline; a tree splits on all labels at once."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+
+    forest = RandomForestClassifier(
+        n_estimators=int(config["trees"]),
+        max_features=float(config["max_features"]),  # pyright: ignore[reportArgumentType] - or a word
+        min_samples_leaf=int(config["min_samples_leaf"]),
+        n_jobs=context.threads,
+        random_state=context.seed,
+    )
+    return make_pipeline(tfidf(config), forest)
