@@ -88,7 +88,6 @@ class Cell:
         return sha256_json([self.fit_key, hardware_class])[:20]
 
 
-@cache
 def source_fingerprint(module: str) -> str:
     """Return the SHA-256 of a module's code and of the zoo modules that it imports, directly or not.
 
@@ -98,7 +97,7 @@ def source_fingerprint(module: str) -> str:
     for name, path in sorted(_closure(module).items()):
         # A plug-in is known by its content: its module name holds the folder it happens to stand in.
         digest.update((name if name.startswith(ZOO) else "plug-in").encode())
-        digest.update(_bare_code(path.read_text(encoding="utf-8")).encode())
+        digest.update(_parsed(path, path.stat().st_mtime_ns)[0].encode())
     return digest.hexdigest()
 
 
@@ -111,7 +110,7 @@ def _closure(module: str) -> dict[str, Path]:
         if path is None or name in found or name == NOT_HASHED:
             continue
         found[name] = path
-        waiting.extend(_zoo_imports(name, path))
+        waiting.extend(_zoo_imports(name, _parsed(path, path.stat().st_mtime_ns)[1]))
     return found
 
 
@@ -126,8 +125,22 @@ def _path_of(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
-def _zoo_imports(module: str, path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def _parsed(path: Path, changed_ns: int) -> tuple[str, ast.Module]:
+    """Return a file's code without comments and docstrings, and its tree; read again once it has changed."""
+    del changed_ns
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                body[0] = ast.Pass()
+    return ast.unparse(tree), tree
+
+
+def _zoo_imports(module: str, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
@@ -139,14 +152,3 @@ def _zoo_imports(module: str, path: Path) -> Iterator[str]:
         else:
             continue
         yield from (name for name in names if name.startswith(f"{ZOO}."))
-
-
-def _bare_code(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Pass()
-    return ast.unparse(tree)

@@ -164,6 +164,7 @@ class Executor:
             device=self._request.device,
             threads=self._threads,
             plugins=tuple(str(path) for path in self._request.plugins),
+            source_sha256=cell.source_sha256,
             public=str(prepared.folder / "public"),
             sealed=(str(prepared.folder / "sealed"), str(split_path(cell.task).parent), *sources),
             features=str(self._features),

@@ -36,6 +36,8 @@ class Job:
         Files and folders that the process must not open; it refuses to, and says so.
     out
         Where the outcome goes; `work` below it is the current folder of the model.
+    source_sha256
+        Of the model's code when the cell was planned; the process refuses any other.
     features, scope
         The folder of the feature cache and what parts it from others.
     """
@@ -47,6 +49,7 @@ class Job:
     device: str
     threads: int
     plugins: tuple[str, ...]
+    source_sha256: str
     public: str
     sealed: tuple[str, ...]
     features: str

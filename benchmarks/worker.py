@@ -24,6 +24,7 @@ from ..datasets.support.registry import import_plugin
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, Model
 from ..zoo.features import FeatureCache
+from .cell import source_fingerprint
 from .job import ARTEFACT, EVENTS, LOG, PROBABILITIES, Event, Job, Outcome
 from .record import Status
 
@@ -137,6 +138,8 @@ class _Work:
         for plugin in self.job.plugins:
             MODELS.collect(import_plugin(Path(plugin)))
         model = MODELS.get(self.job.model)
+        if source_fingerprint(model.module) != self.job.source_sha256:
+            raise RuntimeError("the model's source changed while the run went on: run it again")
         context = Context(self.card, self.job.seed, self.job.device, self.job.threads, self.features)
         estimator = model.build(self.job.config, context)
         adapter.seed_generators(estimator, self.job.seed)

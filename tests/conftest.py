@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TASK = '''
+TASK = """
 import numpy as np
 from zoobench.datasets.core import Examples, TaskCard, task
 
@@ -41,7 +41,7 @@ def tiny():
 @task(card("tiny-classes", "multiclass"))
 def tiny_classes():
     return examples("multiclass")
-'''
+"""
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +93,17 @@ def build_{name.replace("-", "_")}(config, context):
     return path
 
 
-def zoobench(*words: str | Path, cwd: Path | None = None, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+def zoobench(
+    *words: str | Path, cwd: Path | None = None, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, as a person would."""
     command = [sys.executable, "-m", "zoobench.leaderboard.cli", *map(str, words)]
     return subprocess.run(
-        command, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        command,
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
     )

@@ -131,7 +131,7 @@ def test_task_is_read_once_until_card_file_or_code_changes(source, tmp_path, mon
     assert counted.reads == 3
 
 
-@pytest.mark.parametrize("damage", ["prepared.json", "public/train.parquet", "sealed/test.parquet"])
+@pytest.mark.parametrize("damage", ["prepared.json", "public/train.parquet", "sealed/test.npz"])
 def test_damaged_cache_is_made_anew(source, damage):
     counted = Counted(make(), source)
     prepared = prepare(counted.task)

@@ -105,7 +105,9 @@ def test_nothing_unfinished_is_left_in_the_results(bad_run: dict[str, Record]) -
 
 
 def test_multiclass_rows_must_sum_to_one(tmp_path: Path, tiny: Path) -> None:
-    plugin = write_models(tmp_path / "sums.py", {"unsummed": FIT + "def predict_proba(self, X):\n    return self.half(X) * 0.9\n"})
+    plugin = write_models(
+        tmp_path / "sums.py", {"unsummed": FIT + "def predict_proba(self, X):\n    return self.half(X) * 0.9\n"}
+    )
     frame = run(task="tiny-classes", model="unsummed", plugin=[tiny, plugin], results=tmp_path / "r", quiet=True)
     assert frame.status.item() == "failed"
     assert "do not sum to 1 (one sums to 0.9)" in frame.reason.item()

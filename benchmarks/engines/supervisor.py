@@ -30,24 +30,25 @@ def _ready() -> None:
 
 def main(preload: list[str]) -> NoReturn:
     """Serve until the harness closes our standard input."""
+    requests, replies = _channels()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([run_job.__module__, *preload])
     first = context.Process(target=_ready)
     first.start()
     first.join()
-    _say({"ready": first.exitcode == 0})
+    _say(replies, {"ready": first.exitcode == 0})
     running: dict[str, ForkServerProcess] = {}
     pending = b""
     while True:
         by_sentinel = {process.sentinel: job for job, process in running.items()}
-        for signalled in wait([sys.stdin.fileno(), *by_sentinel]):
+        for signalled in wait([requests, *by_sentinel]):
             if signalled in by_sentinel:
                 job = by_sentinel[signalled]  # type: ignore[index]
                 process = running.pop(job)
                 process.join()
-                _say({"job": job, "exit": process.exitcode})
+                _say(replies, {"job": job, "exit": process.exitcode})
                 continue
-            block = os.read(sys.stdin.fileno(), POLL_BYTES)
+            block = os.read(requests, POLL_BYTES)
             if not block:
                 _end(running)
             *lines, pending = (pending + block).split(b"\n")
@@ -56,13 +57,25 @@ def main(preload: list[str]) -> NoReturn:
                 process = context.Process(target=run_job, args=(job,))
                 process.start()
                 running[job] = process
-                _say({"job": job, "pid": process.pid})
+                _say(replies, {"job": job, "pid": process.pid})
 
 
-def _say(message: dict[str, Any]) -> None:
+def _channels() -> tuple[int, int]:
+    """Return descriptors to read from and write to the harness that no other process holds.
+
+    The fork server and its children would keep inherited ends open, and the harness would never learn that this
+    process has died: what they inherit is the null device and the error stream.
+    """
+    requests, replies = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    return requests, replies
+
+
+def _say(replies: int, message: dict[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
+        os.write(replies, json.dumps(message).encode() + b"\n")
 
 
 def _end(running: dict[str, ForkServerProcess]) -> NoReturn:

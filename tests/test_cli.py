@@ -1,0 +1,238 @@
+"""The command line as a newcomer meets it: bad input is one line and exit status 2, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from .conftest import write_models, zoobench
+
+GOOD = "def fit(self, X, y):\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path) -> Path:
+    """A results folder with three finished cells."""
+    folder = tmp_path_factory.mktemp("results") / "r"
+    models = ("--model", "tfidf-logreg", "--model", "dummy-uniform", "--model", "tfidf-random-forest")
+    done = zoobench("run", "--plugin", tiny, "--task", "tiny", *models, "--set", "trees=20", "--results", folder)
+    assert done.returncode == 0, done.stderr
+    assert "tfidf-logreg" in done.stdout
+    assert "0." in done.stdout
+    assert "3 cells to run" in done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "quik"), "unknown suite 'quik': did you mean 'quick'?"),
+        (("run", "--task", "openi-report"), "unknown task 'openi-report': did you mean 'openi-reports'?"),
+        (("run", "--task", "openi-reports@random"), "unknown protocol of openi-reports 'random': known: none"),
+        (("run", "--model", "tfidf-logref"), "unknown model 'tfidf-logref': did you mean 'tfidf-logreg'?"),
+        (("run", "--model", "tfidf-logreg@publishd"), "unknown preset of tfidf-logreg 'publishd'"),
+        (("run", "--device", "gpu"), "unknown device 'gpu'"),
+        (("run", "--device", "cudda"), "did you mean 'cuda'?"),
+        (("run", "--jobs", "0"), "--jobs 0 must be more than 0"),
+        (("run", "--timeout", "-5"), "--timeout -5 must be more than 0"),
+        (("run", "--threads", "0"), "--threads 0 must be more than 0"),
+        (("run", "--memory-gb", "0"), "--memory-gb 0 must be more than 0"),
+        (("run", "--timeout", "nan"), "--timeout nan must be more than 0"),
+        (("run", "--seed", "-1"), "--seed -1 must be 0 or more"),
+        (("run", "--set", "C"), "--set C is not KEY=VALUE"),
+        (("run", "--set", "CC=1"), "unknown setting of the chosen models 'CC'"),
+        (("run", "--model", "tfidf-logreg", "--set", "C=high"), "setting C=high is not float"),
+        (("run", "--model", "embedding-mlp", "--set", "backend=jaxx"), "unknown Keras backend 'jaxx'"),
+        (("board", "--results", "nowhere"), "zoobench run"),
+        (("board", "--sort", "f1_mega", "--results", "RESULTS"), "unknown metric 'f1_mega'"),
+        (("board", "--format", "xml", "--results", "RESULTS"), "unknown format 'xml'"),
+        (("board", "--task", "tinny", "--results", "RESULTS"), "tiny"),
+        (("show", "quck"), "did you mean 'quick'?"),
+        (("check", "tfidf-logref"), "did you mean 'tfidf-logreg'?"),
+        (("check", "nowhere.py"), "is not a Python file"),
+        (("hardware", "--device", "tpu"), "unknown device 'tpu'"),
+        (("new", "model", "My Model"), "must be lower-case words"),
+        (("new", "model", "tfidf-logreg"), "is taken"),
+        (("predict", "--task", "openi-reports", "--model", "tfidf-logreg"), "give --text TEXT, or --csv FILE"),
+        (("predict", "--task", "openi-reports", "--model", "tfidf-logreg", "--text", "a"), "run `zoobench run --task openi-reports"),
+        (("predict", "--task", "openi-reports", "--model", "dummy-uniform", "--csv", "no.csv"), "no.csv is not there"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_status_2(
+    words: tuple[str, ...], message: str, tmp_path: Path, results: Path
+) -> None:
+    done = zoobench(*[str(results) if word == "RESULTS" else word for word in words], cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nowhere_to_be_found\n", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("1 +\n", "SyntaxError"),
+        ("import sys; sys.exit(0)\n", "SystemExit"),
+        ("x = 1\n", "registers nothing"),
+        ("from zoobench.zoo.models.tfidf_logreg import CARD\nfrom zoobench.zoo.core import model\nb = model(CARD)(lambda config, context: None)\n",
+         "re-uses the model name 'tfidf-logreg'"),
+        ("from zoobench.zoo.core import ModelCard\nModelCard(name='A B', title='', description='', modality='text', framework='torch', citation='')\n",
+         "must be lower-case words"),
+    ],
+)  # fmt: skip
+def test_a_bad_plugin_is_named(text: str, message: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(text)
+    for words in (("run",), ("models",), ("check", str(plugin))):
+        more = () if words[0] == "check" else ("--plugin", str(plugin))
+        done = zoobench(*words, *more, cwd=tmp_path)
+        assert done.returncode == 2, done.stdout
+        assert message in done.stderr
+        assert "plugin.py" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["plugin.py"]
+
+
+def test_a_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("mine")
+    done = zoobench("run", "--results", occupied)
+    assert done.returncode == 2
+    assert f"results folder {occupied} cannot be written" in done.stderr
+    assert occupied.read_text() == "mine"
+    done = zoobench("run", "--results", "/proc/nowhere/r")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+def test_foreign_files_among_the_records_are_named_and_kept(tmp_path: Path, results: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "r"
+    shutil.copytree(results, folder)
+    whole = sorted(folder.glob("cells/tiny/*/*/record.json"))
+    bad = {"truncated": whole[0].read_text()[:200], "empty": "", "foreign": '{"name": "package.json"}'}
+    for name, text in bad.items():
+        path = folder / "cells" / "tiny" / "dummy-constant" / name / "record.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    for _ in range(2):
+        done = zoobench("board", "--results", folder)
+        assert done.returncode == 0, done.stderr
+        assert "tfidf-logreg" in done.stdout
+        for name, text in bad.items():
+            assert f"dummy-constant/{name}/record.json" in done.stderr
+            assert (folder / "cells" / "tiny" / "dummy-constant" / name / "record.json").read_text() == text
+
+
+def test_failed_cells_end_with_status_1_and_are_on_the_board(tmp_path: Path, tiny: Path) -> None:
+    plugin = write_models(
+        tmp_path / "two.py", {"falls": "def fit(self, X, y):\n    raise RuntimeError('fell over')\n", "stands": GOOD}
+    )
+    words = ("run", "--plugin", tiny, "--plugin", plugin, "--task", "tiny", "--model", "falls", "--model", "stands")
+    for _ in range(2):
+        done = zoobench(*words, "--results", tmp_path / "r")
+        assert done.returncode == 1, done.stderr
+        assert "fell over" in done.stdout
+        assert "stands" in done.stdout
+        assert "1 of 2 cells failed" in done.stderr
+    assert "kept from before: falls failed: RuntimeError: fell over" in done.stderr
+
+
+@pytest.mark.parametrize("format", ["table", "md", "csv", "json"])
+def test_board_formats(format: str, results: Path) -> None:
+    done = zoobench("board", "--results", results, "--format", format)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("tfidf-logreg") < done.stdout.index("dummy-uniform"), "best first"
+    if format == "json":
+        rows = json.loads(done.stdout)
+        assert {row["model"] for row in rows} == {"tfidf-logreg", "dummy-uniform", "tfidf-random-forest"}
+        assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in rows)
+
+
+def test_lists_are_json_on_request_and_import_no_framework(tmp_path: Path) -> None:
+    for words, name in ((("models",), "embedding-mlp"), (("tasks",), "openi-reports")):
+        assert name in zoobench(*words).stdout
+        done = zoobench(*words, "--json")
+        assert name in [entry["name"] for entry in json.loads(done.stdout)]
+    assert json.loads(zoobench("hardware", "--json", "--device", "cpu").stdout)["cores"] >= 1
+    for name, expected in (("embedding-mlp", "learning_rate"), ("openi-reports", "3,832"), ("quick", "dummy-constant")):
+        assert expected in zoobench("show", name).stdout
+
+
+def test_predict_answers_from_the_stored_model(tmp_path: Path, tiny: Path, results: Path) -> None:
+    common = ("predict", "--plugin", tiny, "--task", "tiny", "--results", results)
+    done = zoobench(*common, "--model", "tfidf-logreg", "--text", "the chest shows a fracture", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)[0]
+    assert answer["labels"] == ["fracture"]
+    assert answer["probabilities"]["fracture"] > 0.5 > answer["probabilities"]["fever"]
+    texts = tmp_path / "texts.csv"
+    texts.write_text("note,n\nfever and nodule,1\n,2\n")
+    done = zoobench(*common, "--model", "tfidf-random-forest", "--csv", texts, "--column", "note", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "text,labels,fever,fracture,nodule"
+    assert done.stdout.splitlines()[1].startswith("fever and nodule,")
+    assert {"fever", "nodule"} == set(done.stdout.splitlines()[1].split(",")[1].split("|"))
+    done = zoobench(*common, "--model", "tfidf-logreg", "--csv", texts, "--column", "text")
+    assert done.returncode == 2
+    assert "unknown column" in done.stderr
+    assert "note" in done.stderr
+
+
+def test_an_artefact_with_foreign_types_is_not_loaded(tmp_path: Path, tiny: Path, results: Path) -> None:
+    """skops names the types of a file before it loads any: one from elsewhere would run foreign code."""
+    import shutil
+
+    from skops.io import dump
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    folder = tmp_path / "r"
+    shutil.copytree(results, folder)
+    model = next(folder.glob("cells/tiny/tfidf-logreg/*/*/artefact/model.skops"))
+    marker = tmp_path / "ran"
+    dump(make_pipeline(FunctionTransformer(os.system, kw_args={"command": f"touch {marker}"})), model)
+    done = zoobench(
+        "predict", "--plugin", tiny, "--task", "tiny", "--model", "tfidf-logreg", "--results", folder, "--text", "a"
+    )
+    assert done.returncode == 2, done.stdout
+    assert "types that are not trusted" in done.stderr
+    assert not marker.exists()
+
+
+def test_new_model_is_a_working_file(tmp_path: Path, tiny: Path) -> None:
+    done = zoobench("new", "model", "my-model", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "zoobench check my_model.py" in done.stdout
+    again = zoobench("new", "model", "my-model", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    checked = zoobench("check", "my_model.py", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "every check passed" in checked.stdout
+    ran = zoobench(
+        "run", "--plugin", tiny, "--plugin", "my_model.py", "--task", "tiny", "--model", "my-model", cwd=tmp_path
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "my-model" in ran.stdout
+
+
+def test_check_fails_with_status_1(tmp_path: Path) -> None:
+    plugin = write_models(
+        tmp_path / "odd.py",
+        {"odd": "def fit(self, X, y):\n    return self\ndef predict_proba(self, X):\n    return self.half(X) * 3\n"},
+    )
+    done = zoobench("check", plugin)
+    assert done.returncode == 1
+    assert "outside [0, 1]" in done.stdout
+
+
+def test_help_and_no_arguments() -> None:
+    assert "board" in zoobench("--help").stdout
+    assert zoobench("run", "--help").returncode == 0
+    assert zoobench("frobnicate").returncode == 2

@@ -1,0 +1,105 @@
+"""Every registered model against the conformance suite: nothing registered escapes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zoobench.benchmarks.check import MODEL_CHECKS, Bench, check_model
+from zoobench.zoo.core import MODELS
+
+CASES = [(name, kind) for name, model in MODELS.entries().items() for kind in model.card.kinds]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[f"{name}-{kind}" for name, kind in CASES])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    name, kind = request.param
+    yield Bench(MODELS.get(name), kind, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.parametrize("check", MODEL_CHECKS)
+def test_model(check: str, bench: Bench) -> None:
+    MODEL_CHECKS[check](bench)
+
+
+BROKEN = """
+import numpy as np
+from zoobench.zoo.core import Choice, ModelCard, model
+
+class Base:
+    def __init__(self, context):
+        self.labels, self.kind = len(context.task.labels), context.task.kind
+    def fit(self, X, y):
+        return self
+    def predict_proba(self, X):
+        return np.full((len(X), self.labels), 1 / self.labels)
+
+class Narrow(Base):
+    def predict_proba(self, X):
+        return np.zeros((len(X), self.labels - 1))
+
+class Moody(Base):
+    def predict_proba(self, X):
+        raw = np.random.default_rng().random((len(X), self.labels))
+        return raw / raw.sum(axis=1, keepdims=True)
+
+class Grabby(Base):
+    def fit(self, X, y):
+        X[0] = "mine"
+        return self
+
+class Fussy(Base):
+    def predict_proba(self, X):
+        assert all(x.strip() for x in X), "an empty text"
+        return super().predict_proba(X)
+
+class Forgetful(Base):
+    def fit(self, X, y):
+        self.handle = open(__file__)
+        return self
+
+class Blind(Base):
+    def fit(self, X, y):
+        self.seen = len(np.unique(y)) if y.ndim == 1 else int((y.sum(axis=0) > 0).sum())
+        return self
+    def predict_proba(self, X):
+        return np.full((len(X), self.seen), 1 / self.seen)
+
+def card(name, **more):
+    return ModelCard(**{"name": name, "title": "t", "description": "d", "modality": "text",
+                        "framework": "scikit-learn", "citation": "c", **more})
+
+narrow = model(card("narrow"))(lambda config, context: Narrow(context))
+moody = model(card("moody"))(lambda config, context: Moody(context))
+grabby = model(card("grabby"))(lambda config, context: Grabby(context))
+fussy = model(card("fussy"))(lambda config, context: Fussy(context))
+forgetful = model(card("forgetful"))(lambda config, context: Forgetful(context))
+blind = model(card("blind"))(lambda config, context: Blind(context))
+untitled = model(card("untitled", title=" "))(lambda config, context: Base(context))
+outside = model(card("outside", default={"a": 3}, space={"a": Choice((1, 2))}))(lambda config, context: Base(context))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("narrow", "answers probabilities"),
+        ("moody", "repeats itself"),
+        ("grabby", "leaves inputs alone"),
+        ("fussy", "takes odd texts"),
+        ("forgetful", "comes back from disk"),
+        ("blind", "survives an absent label"),
+        ("untitled", "card is complete"),
+        ("outside", "card is complete"),
+    ],
+)
+def test_each_check_catches_what_it_is_for(name: str, check: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "broken_models.py"
+    path.write_text(BROKEN)
+    from zoobench.benchmarks.options import load_plugin
+
+    load_plugin(path)
+    found = {finding.check: finding.problem for finding in check_model(MODELS.get(name))}
+    assert found[f"{check} (multilabel)"], f"{name} passed {check}"
