@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metrics import MAIN_METRICS, Counts, Kind, as_indicator, as_probabilities, average_rates, defined_mean
+from .metrics import (
+    MAIN_METRICS,
+    Counts,
+    Kind,
+    as_indicator,
+    as_probabilities,
+    average_rates,
+    balanced_accuracy,
+    defined_mean,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -167,7 +176,9 @@ def _decision_samples(kind: Kind, totals: np.ndarray) -> dict[str, np.ndarray]:
     counts = Counts(tp, predicted - tp, support - tp)
     hamming = 1 - exact / rows if kind == "multiclass" else (counts.fp + counts.fn).mean(axis=1) / rows
     f1 = {f"f1_{average}": average_rates(counts, average)["f1"] for average in ("micro", "macro", "weighted")}
-    return f1 | {"hamming_loss": hamming, "exact_match": exact / rows}
+    balanced = balanced_accuracy(kind, counts, rows[:, None])
+    right = {"hamming_loss": hamming, "exact_match": exact / rows, "accuracy": 1 - hamming}
+    return f1 | right | {"balanced_accuracy": balanced}
 
 
 def _ranking_samples(rankings: list[list[_Slice]], weights: np.ndarray, totals: np.ndarray) -> dict[str, np.ndarray]:

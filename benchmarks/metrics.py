@@ -79,6 +79,8 @@ MAIN_METRICS = (
     "average_precision_macro",
     "hamming_loss",
     "exact_match",
+    "accuracy",
+    "balanced_accuracy",
 )
 """The metrics that get bootstrap intervals."""
 
@@ -197,9 +199,16 @@ def average_rates(counts: Counts, average: Average) -> dict[str, np.ndarray]:
     return {name: defined_mean(rate, weights) for name, rate in label_rates(counts).items()}
 
 
-def _specificity(counts: Counts, n_rows: int) -> np.ndarray:
+def specificity(counts: Counts, n_rows: int | np.ndarray) -> np.ndarray:
+    """Compute specificity (..., labels) of counts over `n_rows` rows, NaN on labels without a negative row."""
     negatives = n_rows - counts.support
     return _ratio(negatives - counts.fp, negatives, negatives > 0)
+
+
+def balanced_accuracy(kind: Kind, counts: Counts, n_rows: int | np.ndarray) -> np.ndarray:
+    """Average over the defined labels, (...,): recall (multi-class), or the mean of recall and specificity."""
+    recall = label_rates(counts)["recall"]
+    return defined_mean(recall if kind == "multiclass" else (recall + specificity(counts, n_rows)) / 2)
 
 
 def _roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -265,21 +274,19 @@ def _expected_calibration_error(kind: Kind, truth: np.ndarray, probabilities: np
 
 
 def _decision_values(kind: Kind, truth: np.ndarray, predicted: np.ndarray, counts: Counts) -> dict[str, float]:
-    specificity, recall = _specificity(counts, len(truth)), label_rates(counts)["recall"]
     exact = float((truth == predicted).all(axis=1).mean())
     accuracy = exact if kind == "multiclass" else float((truth == predicted).mean())
-    balanced = recall if kind == "multiclass" else (recall + specificity) / 2
     values = {
         f"{name}_{average}": float(value)
         for average in ("micro", "macro", "weighted")
         for name, value in average_rates(counts, average).items()
     }
     return values | {
-        "specificity_macro": float(defined_mean(specificity)),
+        "specificity_macro": float(defined_mean(specificity(counts, len(truth)))),
         "hamming_loss": 1 - accuracy,
         "exact_match": exact,
         "accuracy": accuracy,
-        "balanced_accuracy": float(defined_mean(balanced)),
+        "balanced_accuracy": float(balanced_accuracy(kind, counts, len(truth))),
         "label_cardinality_true": float(truth.sum(axis=1).mean()),
         "label_cardinality_predicted": float(predicted.sum(axis=1).mean()),
     }
@@ -299,7 +306,7 @@ def _probability_values(kind: Kind, truth: np.ndarray, probabilities: np.ndarray
 def _per_label(truth: np.ndarray, probabilities: np.ndarray, counts: Counts) -> dict[str, np.ndarray]:
     columns = list(zip(truth.T, probabilities.T, strict=True))
     return label_rates(counts) | {
-        "specificity": _specificity(counts, len(truth)),
+        "specificity": specificity(counts, len(truth)),
         "roc_auc": np.array([_roc_auc(*column) for column in columns]),
         "average_precision": np.array([_average_precision(*column) for column in columns]),
         "support": counts.support.astype(float),

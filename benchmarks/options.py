@@ -105,7 +105,8 @@ def check(suite: str, options: RunOptions) -> Request:
     tasks = _several(options.get("task")) or tuple(chosen["tasks"])
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
     _check_names(tasks, models, options.get("settings", {}))
-    threads = options.get("threads") or cores()
+    threads = options.get("threads")
+    threads = cores() if threads is None else threads
     numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
     memory = options.get("memory_gb", None)
     for name, number in [*numbers.items(), ("memory-gb", 1 if memory is None else memory)]:

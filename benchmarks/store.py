@@ -14,10 +14,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import lock, sha256_file, write_text
-from .record import Record
+
+if TYPE_CHECKING:
+    from .record import Record
 
 RECORD = "record.json"
 PROBABILITIES = "probabilities.parquet"
@@ -124,6 +127,8 @@ def read_record(path: Path) -> Record:
     ValueError
         If the file is truncated, empty, of another kind, or of a newer schema.
     """
+    from .record import Record  # pydantic is slow to import, and a board from its index needs none of it
+
     return Record.model_validate_json(path.read_bytes())
 
 

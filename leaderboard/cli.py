@@ -6,11 +6,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
-from ..datasets.support.errors import UnavailableError, UserError
+from ..datasets.support.errors import UnavailableError, UserError, unknown_name
+
+if TYPE_CHECKING:
+    from .frame import Board
 
 app = typer.Typer(
     name="zoobench",
@@ -96,8 +99,8 @@ def board(
     from ..benchmarks.options import default_results
     from .frame import load_board
 
-    loaded = load_board(Path(results or default_results()), task=task, sort=sort)
-    _show(loaded, format)
+    _check_format(format)
+    _show(load_board(Path(results or default_results()), task=task, sort=sort), format)
 
 
 @app.command()
@@ -239,18 +242,25 @@ def _row(record: Any) -> dict[str, Any]:
 
 
 def _print_board(results: Path, tasks: set[str]) -> None:
-    from .frame import load_board
+    from .frame import Board, load_board
 
-    for name in sorted(tasks):
-        _show(load_board(results, task=name), "table")
+    loaded = load_board(results)
+    _show(Board(loaded.frame[loaded.frame["task"].isin(tasks)], loaded.problems), "table")
 
 
-def _show(loaded: Any, format: str) -> None:
-    from .tables import render
+def _check_format(format: str) -> None:
+    from .tables import FORMATS
+
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+
+
+def _show(loaded: Board, format: str) -> None:
+    from . import tables
 
     for problem in loaded.problems:
         _warn(problem)
-    _print_text(render(loaded.frame, format))
+    tables.show(loaded.frame, format)
 
 
 def _warn(line: str) -> None:

@@ -100,9 +100,7 @@ def test_uneven_groups_keep_the_shares_of_rows_and_classes():
     dealt = grouped_iterative_split(targets, groups)
     np.testing.assert_allclose(np.bincount(dealt) / len(groups), folds.SHARES, atol=0.01)
     inside = np.stack([np.bincount(targets[dealt == fold], minlength=4) for fold in range(3)])
-    np.testing.assert_allclose(
-        inside / np.bincount(targets), np.tile(np.array(folds.SHARES)[:, None], 4), atol=0.03
-    )
+    np.testing.assert_allclose(inside / np.bincount(targets), np.tile(np.array(folds.SHARES)[:, None], 4), atol=0.03)
 
 
 def test_seed_changes_the_deal_and_shares_are_checked():

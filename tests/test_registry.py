@@ -32,9 +32,7 @@ def thing(name):
     return Thing(SimpleNamespace(name=name))
 
 
-ENTRY = (
-    "from types import SimpleNamespace\nfrom {me} import Thing\nX = Thing(SimpleNamespace(name={name!r}))\n"
-)
+ENTRY = "from types import SimpleNamespace\nfrom {me} import Thing\nX = Thing(SimpleNamespace(name={name!r}))\n"
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""What the READMEs show works: examples are extracted and run, claims are looked up in records."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import zoobench
+
+ROOT = Path(__file__).parents[1]
+
+
+def block(path: Path, marker: str) -> str:
+    """Return the fenced block that follows an HTML comment."""
+    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", path.read_text(), re.DOTALL)
+    assert found, f"{path.name} has no block {marker!r}"
+    return found[1]
+
+
+@pytest.fixture
+def example() -> str:
+    return block(ROOT / "zoo" / "README.md", "example: plugin")
+
+
+def test_the_example_model_is_short(example: str) -> None:
+    lines = [line for line in example.splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+def test_the_example_model_keeps_the_contract_and_runs(example: str, tiny: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "char_svm.py"
+    plugin.write_text(example)
+    checked = zoobench("check", plugin)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    ran = zoobench("run", "--plugin", plugin, "--plugin", tiny, "--task", "tiny", "--model", "char-svm", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(zoobench("board", "--format", "json", cwd=tmp_path).stdout)
+    assert [row["model"] for row in rows] == ["char-svm"]
+    assert rows[0]["value"] > 0.8
+
+
+def test_the_example_entry_point_adds_the_model(example: str, tmp_path: Path, tiny: Path) -> None:
+    declared = block(ROOT / "zoo" / "README.md", "example: entry point")
+    group = re.search(r'entry-points\."(.+?)"\]', declared)
+    line = declared.splitlines()[1].replace('"', "")
+    assert group
+    package = tmp_path / "site" / "my_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "char_svm.py").write_text(example)
+    (package / "tiny_task.py").write_text(tiny.read_text().replace('"tiny', '"tiny-from-package'))
+    meta = tmp_path / "site" / "my_package-0.1.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 0.1\n")
+    (meta / "entry_points.txt").write_text(f"[{group[1]}]\n{line}\n[zoobench.tasks]\nt = my_package.tiny_task\n")
+    path = {"PYTHONPATH": str(tmp_path / "site")}
+    assert "char-svm" in zoobench("models", **path).stdout
+    words = ("run", "--task", "tiny-from-package", "--model", "char-svm", "--results", tmp_path / "r")
+    ran = zoobench(*words, **path)
+    assert ran.returncode == 0, ran.stderr
+    (package / "char_svm.py").write_text("import nowhere_to_be_found\n")
+    broken = zoobench("models", **path)
+    assert broken.returncode == 2
+    assert "entry point 'char-svm'" in broken.stderr
+    assert "nowhere_to_be_found" in broken.stderr
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    command = block(ROOT / "README.md", "command: tests").strip()
+    assert command.count("\n") == 0
+    assert command.endswith("python -m pytest -q")
+    assert "command: tests" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_board_in_the_readme_is_that_of_the_committed_records() -> None:
+    text = (ROOT / "README.md").read_text()
+    shown = text[text.index("<!-- board: quick -->") : text.index("<!-- end board -->")].split("\n", 1)[1].strip()
+    done = zoobench("board", "--task", "openi-reports", "--results", ROOT / "leaderboard" / "results", "--format", "md")
+    assert done.returncode == 0, done.stderr
+    assert shown == done.stdout.strip()
+
+
+def test_the_claims_in_the_readme_are_those_of_the_committed_records() -> None:
+    done = zoobench(
+        "board", "--task", "openi-reports", "--results", ROOT / "leaderboard" / "results", "--format", "json"
+    )
+    rows = {row["model"]: row for row in json.loads(done.stdout)}
+    text = (ROOT / "README.md").read_text()
+    best = rows["tfidf-logreg"]
+    others = [row for name, row in rows.items() if name != "tfidf-logreg"]
+    lead = round(100 * (best["value"] - max(row["value"] for row in others)))
+    assert best["rank"] == 1
+    assert f"by {lead} points of macro-F1" in text
+    assert not any(row["tied"] for row in others)
