@@ -123,8 +123,9 @@ def measure(device: str) -> Hardware:
     identity = {**parts, "gpu": None, "node": platform.node()}
     path = cache_root() / "hardware" / f"{sha256_json(identity)[:16]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return Hardware(**parts, **read_json(path))
-    speeds = {"matmul_gflops": _matmul_gflops(), "memory_gb_per_s": _memory_gb_per_s()}
+        known: dict[str, Any] = read_json(path)
+        return Hardware(**parts, **known)
+    speeds: dict[str, Any] = {"matmul_gflops": _matmul_gflops(), "memory_gb_per_s": _memory_gb_per_s()}
     write_json(path, speeds)
     return Hardware(**parts, **speeds)
 

@@ -7,7 +7,9 @@ record is one rename and no reader ever pairs a record with another attempt's fi
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -88,7 +90,7 @@ class Results:
 
     def scratch(self) -> Path:
         """Return a new folder on the results' own file system, for one cell's unfinished work."""
-        folder = self.root / ".work" / f"{os.getpid()}-{secrets.token_hex(6)}"
+        folder = self.root / ".work" / f"{platform.node()}~{os.getpid()}~{secrets.token_hex(6)}"
         folder.mkdir(parents=True)
         return folder
 
@@ -110,12 +112,11 @@ class Results:
         return Stored(record, path)
 
     def sweep(self) -> None:
-        """Remove the unfinished work of processes that no longer live."""
+        """Remove the unfinished work of processes of this machine that no longer live."""
         import psutil
 
-        for folder in (self.root / ".work").glob("*-*"):
-            owner = folder.name.partition("-")[0]
-            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+        for folder in (self.root / ".work").glob(f"{glob.escape(platform.node())}~*~*"):
+            if not psutil.pid_exists(int(folder.name.split("~")[1])):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

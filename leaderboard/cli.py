@@ -77,14 +77,13 @@ def run(
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)
     if finished.records:
-        _print_board(finished.request.results, {record["task"] for record in map(_row, finished.records)})
+        _print_board(finished.request.results, list(finished.request.tasks))
     if finished.interrupted:
         _warn("stopped; what is done is kept, and the same command goes on from there")
         raise typer.Exit(130)
     if faults := finished.faults:
-        _warn(
-            f"{len(faults)} of {len(finished.records)} cells failed; their logs: {finished.request.results}/cells/…/log.txt"
-        )
+        logs = f"{finished.request.results}/cells/…/log.txt"
+        _warn(f"{len(faults)} of {len(finished.records)} cells failed; their logs: {logs}")
         raise typer.Exit(1)
 
 
@@ -237,15 +236,12 @@ def _print_text(text: str) -> None:
     typer.echo(text, nl=not text.endswith("\n"))
 
 
-def _row(record: Any) -> dict[str, Any]:
-    return record.summary()
-
-
-def _print_board(results: Path, tasks: set[str]) -> None:
+def _print_board(results: Path, tasks: list[str]) -> None:
     from .frame import Board, load_board
 
     loaded = load_board(results)
-    _show(Board(loaded.frame[loaded.frame["task"].isin(tasks)], loaded.problems), "table")
+    ours = loaded.frame["task"].isin(tasks).to_numpy()
+    _show(Board(loaded.frame.loc[ours], loaded.problems), "table")
 
 
 def _check_format(format: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-
 from zoobench.benchmarks.cell import Cell, source_fingerprint
 from zoobench.datasets.support.registry import import_plugin
 

@@ -143,12 +143,12 @@ def test_failed_cells_end_with_status_1_and_are_on_the_board(tmp_path: Path, tin
     assert "kept from before: falls failed: RuntimeError: fell over" in done.stderr
 
 
-@pytest.mark.parametrize("format", ["table", "md", "csv", "json"])
-def test_board_formats(format: str, results: Path) -> None:
-    done = zoobench("board", "--results", results, "--format", format)
+@pytest.mark.parametrize("style", ["table", "md", "csv", "json"])
+def test_board_formats(style: str, results: Path) -> None:
+    done = zoobench("board", "--results", results, "--format", style)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("tfidf-logreg") < done.stdout.index("dummy-uniform"), "best first"
-    if format == "json":
+    if style == "json":
         rows = json.loads(done.stdout)
         assert {row["model"] for row in rows} == {"tfidf-logreg", "dummy-uniform", "tfidf-random-forest"}
         assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in rows)
@@ -188,9 +188,9 @@ def test_an_artefact_with_foreign_types_is_not_loaded(tmp_path: Path, tiny: Path
     """skops names the types of a file before it loads any: one from elsewhere would run foreign code."""
     import shutil
 
-    from skops.io import dump
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
+    from skops.io import dump
 
     folder = tmp_path / "r"
     shutil.copytree(results, folder)

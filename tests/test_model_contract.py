@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-
 from zoobench.benchmarks.check import MODEL_CHECKS, Bench, check_model
 from zoobench.zoo.core import MODELS
 
@@ -14,9 +10,9 @@ CASES = [(name, kind) for name, model in MODELS.entries().items() for kind in mo
 
 
 @pytest.fixture(scope="module", params=CASES, ids=[f"{name}-{kind}" for name, kind in CASES])
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     name, kind = request.param
-    yield Bench(MODELS.get(name), kind, tmp_path_factory.mktemp("bench"))
+    return Bench(MODELS.get(name), kind, tmp_path_factory.mktemp("bench"))
 
 
 @pytest.mark.parametrize("check", MODEL_CHECKS)

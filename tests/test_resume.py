@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from zoobench.benchmarks.store import Results, read_record
 
 from .conftest import write_models
@@ -68,7 +67,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(
     children = [child.pid for child in psutil.Process(first.pid).children(recursive=True)]
     assert children
     first.send_signal(sign)
-    out, err = first.communicate(timeout=30)
+    _, err = first.communicate(timeout=30)
     _wait_for(lambda: not _alive(children), 15)
     done = _records(results)
     assert set(done) == {"quick-one"}, "the finished cell stands, the other left no record"
@@ -76,7 +75,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(
         assert first.returncode == 130
         assert "the same command goes on from there" in err
     second = _start([tiny, plugin], results, models)
-    out, err = second.communicate(timeout=120)
+    _, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
     after = _records(results)
     assert set(after) == set(models)
@@ -111,7 +110,7 @@ def test_a_dead_server_costs_no_cell(tmp_path: Path, tiny: Path) -> None:
     body += "def predict_proba(self, X):\n    return self.half(X)\n"
     plugin = write_models(tmp_path / "killer.py", {"killer": body})
     process = _start([tiny, plugin], tmp_path / "r", ["killer", "dummy-uniform"])
-    out, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert flag.exists()
     assert process.returncode == 0, err
     assert set(_records(tmp_path / "r")) == {"killer", "dummy-uniform"}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from zoobench.benchmarks.check import TASK_CHECKS, Broken
 from zoobench.benchmarks.options import load_plugin
 from zoobench.datasets.core import TASKS, Examples, Task

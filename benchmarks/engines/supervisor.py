@@ -19,7 +19,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any, NoReturn
 
-from zoobench.benchmarks.worker import main as run_job
+from ..worker import main as run_job
 
 POLL_BYTES = 65536
 

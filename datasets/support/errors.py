@@ -24,7 +24,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     "unknown model 'tfidf-logref': did you mean 'tfidf-logreg'?"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.7) or difflib.get_close_matches(
+        name, names, n=1, cutoff=0.5
+    )
     if near:
         hint = "did you mean " + " or ".join(repr(candidate) for candidate in near) + "?"
     else:

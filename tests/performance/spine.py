@@ -320,10 +320,8 @@ def resampling(repeats: int, rows: int) -> list[Figure]:
 def show(figures: Sequence[Figure]) -> None:
     print(f"\n{'figure':<48}{'target':>9}{'reached':>10}")
     for figure in figures:
-        mark = "" if figure.reached <= figure.most else "  MISSED"
-        print(
-            f"{figure.name:<48}{f'<= {figure.most:g} {figure.unit}':>9}{figure.reached:>8.2f} {figure.unit}  {figure.how}{mark}"
-        )
+        target, mark = f"<= {figure.most:g} {figure.unit}", "" if figure.reached <= figure.most else "  MISSED"
+        print(f"{figure.name:<48}{target:>9}{figure.reached:>8.2f} {figure.unit}  {figure.how}{mark}")
     print("d  board over 10,000 records: python tests/performance/board.py")
 
 
