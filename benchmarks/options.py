@@ -115,7 +115,7 @@ def check(suite: str, options: RunOptions) -> Request:
     if min(seeds) < 0:
         raise UserError(f"--seed {min(seeds)} must be 0 or more")
     return Request(
-        title=chosen["title"],
+        title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
         models=tuple(dict.fromkeys(models)),
         seeds=tuple(dict.fromkeys(seeds)),
@@ -130,6 +130,12 @@ def check(suite: str, options: RunOptions) -> Request:
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
     )
+
+
+def _title(suite: Mapping[str, Any], tasks: Sequence[str], models: Sequence[str]) -> str:
+    if list(tasks) == suite["tasks"] and list(models) == suite["models"]:
+        return suite["title"]
+    return ", ".join(models if len(models) < 4 else [f"{len(models)} models"]) + " on " + ", ".join(tasks)
 
 
 def load_plugin(path: Path) -> list[str]:

@@ -38,6 +38,7 @@ class _Running:
     step: int = 0
     total: int = 0
     told: float = 0.0
+    since: float = 0.0
 
 
 class Display:
@@ -54,7 +55,6 @@ class Display:
     def __init__(self, console: Console, cells: Sequence[str], expected: Mapping[str, float]) -> None:
         self._console, self._expected = console, dict(expected)
         self._waiting = dict.fromkeys(cells)
-        self._taken: list[float] = []
         self._running: dict[str, _Running] = {}
         self._guard = threading.RLock()
         self._live_cells = console.is_terminal or console.is_jupyter
@@ -96,6 +96,8 @@ class Display:
         """Show how far a cell has come."""
         with self._guard:
             running = self._running[name]
+            if event.phase != running.phase or event.step <= running.step:
+                running.since = time.monotonic()  # another phase, or the same one on other rows
             running.phase, running.step, running.total = event.phase, event.step, event.total
             steps = f"{event.step}/{event.total}" if event.total else ""
             if self._live_cells:
@@ -110,7 +112,6 @@ class Display:
         """Show what a cell came to."""
         with self._guard:
             self._running.pop(name, None)
-            self._taken.append(record.timings.wall)
             if self._live_cells:
                 self._cells.remove_task(self._rows.pop(name))
             self._overall.advance(self._total)
@@ -142,19 +143,30 @@ class Display:
             self._overall.update(self._total, left=self._left_in_words())
 
     def _left_in_words(self, before: str = "") -> str:
-        left = self.seconds_left()
-        return "" if left is None else f"{before}about {in_words(left)} left"
+        seconds, unknown = self.left()
+        parts = [f"about {in_words(seconds)} left"] if seconds else []
+        if unknown:
+            parts.append(f"{unknown} cell{'' if unknown == 1 else 's'} never timed here")
+        return before + " + ".join(parts) if parts else ""
 
-    def seconds_left(self) -> float | None:
-        """Return the expected seconds until the last cell ends; None while nothing is known to judge by."""
-        known = [*self._expected.values(), *self._taken]
-        if not known:
-            return None
-        usual = sum(known) / len(known)
-        left = sum(self._expected.get(name, usual) for name in self._waiting)
-        for name, running in self._running.items():
-            left += max(0.0, self._expected.get(name, usual) - (time.monotonic() - running.started))
-        return left / max(1, len(self._running))
+    def left(self) -> tuple[float, int]:
+        """Return the expected seconds until the last cell ends, and of how many cells nothing is known.
+
+        A cell is judged by what it took before, or by how far it has come; never by other cells, which may
+        differ a thousandfold.
+        """
+        seconds = [self._expected.get(name) for name in self._waiting]
+        seconds += [self._left_of(name, running) for name, running in self._running.items()]
+        known = [value for value in seconds if value is not None]
+        return sum(known) / max(1, len(self._running)), len(seconds) - len(known)
+
+    def _left_of(self, name: str, running: _Running) -> float | None:
+        now = time.monotonic()
+        if name in self._expected:
+            return max(0.0, self._expected[name] - (now - running.started))
+        if running.step and running.total:
+            return (now - running.since) * (running.total - running.step) / running.step
+        return None
 
 
 def _summary(record: Record) -> str:

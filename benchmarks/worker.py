@@ -109,6 +109,7 @@ class _Work:
         self.features = FeatureCache(Path(job.features), job.scope, self._on_features)
         self.timings: dict[str, float] = {}
         self._last_event = 0.0
+        self._phase = ""
 
     def run(self) -> Outcome:
         with _timed(self.timings, "warmup"):
@@ -186,9 +187,13 @@ class _Work:
     def _on_features(self, done: int, total: int) -> None:
         if done == total or time.perf_counter() - self._last_event > EVENT_SECONDS:
             self._tell(Event("features", done, total))
+        if done == total:
+            self._tell(Event(self._phase))  # features are made inside of a fit or a prediction: that goes on
 
     def _tell(self, event: Event) -> None:
         self._last_event = time.perf_counter()
+        if event.phase != "features":
+            self._phase = event.phase
         with contextlib.suppress(OSError), (self.out / EVENTS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(event)) + "\n")
 

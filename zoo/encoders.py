@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,20 @@ def locate(encoder: str) -> tuple[str, dict[str, str]]:
     else:
         folder = Path(encoder).expanduser()
         if not folder.is_dir():
+            if encoder.startswith((".", "~", "/")) or encoder.count("/") > 1:  # a hub id is NAME or OWNER/NAME
+                raise UnavailableError(f"encoder folder {folder} is not there: give a model's folder or a hub id")
             return encoder, {"hub": encoder}
     weights = sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("*tokenizer*.json")])
     if not (folder / "config.json").is_file() or not any(path.suffix == ".safetensors" for path in weights):
         raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
-    return str(folder), {path.name: sha256_file(path) for path in weights}
+    return str(folder), {path.name: _sha256(path, path.stat().st_mtime_ns) for path in weights}
+
+
+@cache
+def _sha256(path: Path, changed_ns: int) -> str:
+    """Hash a file of weights once: single predictions come by here too."""
+    del changed_ns
+    return sha256_file(path)
 
 
 def load(encoder: str) -> tuple[Any, Any]:
