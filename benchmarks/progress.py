@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,13 @@ def in_words(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def is_live(console: Console) -> bool:
+    """Return whether a display can be redrawn in place: on a terminal, or in a notebook that has widgets."""
+    if console.is_jupyter:
+        return importlib.util.find_spec("ipywidgets") is not None
+    return console.is_terminal
+
+
 @dataclass
 class _Running:
     started: float
@@ -57,7 +65,7 @@ class Display:
         self._waiting = dict.fromkeys(cells)
         self._running: dict[str, _Running] = {}
         self._guard = threading.RLock()
-        self._live_cells = console.is_terminal or console.is_jupyter
+        self._live_cells = is_live(console)
         self._overall = Progress(
             TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"), console=console,
@@ -105,7 +113,7 @@ class Display:
                 self._cells.update(row, phase=event.phase, steps=steps, total=event.total or None, completed=event.step)
             elif time.monotonic() - running.told > QUIET_SECONDS:
                 running.told = time.monotonic()
-                self.say(f"  … {name}: {event.phase} {steps}{self._left_in_words(', ')}")
+                self.say(f"  … {name}: {f'{event.phase} {steps}'.strip()}{self._left_in_words(', ')}")
             self._tell_left()
 
     def finished(self, name: str, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from .execute import Attempt, Executor
 from .hardware import Hardware, measure
 from .options import Request, RunOptions, check
 from .plan import Planned, plan
-from .progress import Display
+from .progress import Display, is_live
 from .record import FAULTS, Record
 from .store import Results, Stored
 
@@ -66,9 +67,9 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     console = Console(stderr=True, quiet=request.quiet)
     finished = Finished(request)
     try:
-        with console.status("measuring this machine") as status:
+        with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
             hardware = measure(request.device)
-            cells = plan(request, lambda name: status.update(f"preparing task {name}"))
+            cells = plan(request, lambda name: status.update(f"preparing task {name}") if status else None)
         _Run(request, results, hardware, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
