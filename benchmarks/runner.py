@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -123,11 +121,7 @@ class _Run:
         names = sorted({server_of(p.model.card, p.cell.config) for p in cells if p.obstacle is None})
         if names:
             with display.waiting(f"importing {', '.join(names)}"):
-                # What scores the cells here is imported while the servers import theirs.
-                importer = threading.Thread(target=importlib.import_module, args=("sklearn.metrics",), daemon=True)
-                importer.start()
                 self._engine.warm(names)
-                importer.join()
 
     def _pass(
         self, cells: dict[str, Planned], display: Display, finished: Finished, *, patient: bool

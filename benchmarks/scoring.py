@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.core import Fold, Kind
-from .metrics import MAIN_METRICS, METRICS, ROW_SUM_TOLERANCE, Average, Scores, score
+from .metrics import MAIN_METRICS, METRICS, ROW_SUM_TOLERANCE, Average, Scores, rank, score
 from .record import Evaluation
 from .thresholds import apply_thresholds, fit_thresholds, policies_for
 
@@ -95,11 +95,12 @@ def evaluate(
     default = default_policy(kind)
     folds: dict[Fold, dict[str, Evaluation]] = {fold: {} for fold in probabilities}
     resamples: Mapping[str, np.ndarray] = {}
+    ranked = {fold: rank(kind, targets[fold], array) for fold, array in probabilities.items()}
     for policy in policies_for(kind):
         chosen = fit_thresholds(policy, kind, targets["validation"], probabilities["validation"], average_of(primary))
         for fold, array in probabilities.items():
             predictions = apply_thresholds(chosen, kind, array)
-            scores = score(kind, targets[fold], array, predictions)
+            scores = score(kind, targets[fold], array, predictions, ranked[fold])
             if fold != "test":
                 folds[fold][policy] = Evaluation(values=dict(scores.values))
                 continue
