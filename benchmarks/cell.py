@@ -31,7 +31,11 @@ class Cell:
     seed
         The user's seed; generators get `derived_seed`.
     source_sha256
-        Of the model's entry and the zoo modules that it imports.
+        Of the model's entry and the modules of the zoo, or of its own package, that it imports.
+    primary_metric
+        Handed to the fit as its scorer, and tuned for by the thresholds.
+    folders
+        Content hash of each setting that names a local folder.
     """
 
     task: str
@@ -45,11 +49,13 @@ class Cell:
     settings: Mapping[str, Scalar]
     seed: int
     source_sha256: str
+    primary_metric: str
+    folders: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed {self.seed} is negative")
-        for name in ("config", "settings"):
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed} must be from 0 to 2^32 - 1")
+        for name in ("config", "settings", "folders"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
@@ -74,6 +80,8 @@ class Cell:
             "config": dict(self.config),
             "seed": self.seed,
             "source": self.source_sha256,
+            "metric": self.primary_metric,
+            "folders": dict(self.folders),
         }
         return sha256_json(parts)[:20]
 
@@ -96,7 +104,7 @@ def source_fingerprint(module: str) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(_closure(module).items()):
         # A plug-in is known by its content: its module name holds the folder it happens to stand in.
-        digest.update((name if name.startswith(ZOO) else "plug-in").encode())
+        digest.update((name if "." in name else "plug-in").encode())
         digest.update(_parsed(path, path.stat().st_mtime_ns)[0].encode())
     return digest.hexdigest()
 
@@ -104,13 +112,14 @@ def source_fingerprint(module: str) -> str:
 def _closure(module: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = [module]
+    own = f"{module.partition('.')[0]}." if "." in module and not module.startswith(f"{ZOO}.") else f"{ZOO}."
     while waiting:
         name = waiting.pop()
         path = _path_of(name)
         if path is None or name in found or name == NOT_HASHED:
             continue
         found[name] = path
-        waiting.extend(_zoo_imports(name, _parsed(path, path.stat().st_mtime_ns)[1]))
+        waiting.extend(_imports(name, _parsed(path, path.stat().st_mtime_ns)[1], (f"{ZOO}.", own)))
     return found
 
 
@@ -139,7 +148,8 @@ def _parsed(path: Path, changed_ns: int) -> tuple[str, ast.Module]:
     return ast.unparse(tree), tree
 
 
-def _zoo_imports(module: str, tree: ast.Module) -> Iterator[str]:
+def _imports(module: str, tree: ast.Module, within: tuple[str, ...]) -> Iterator[str]:
+    """Yield the names that a module imports from the packages `within`, relative ones resolved."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = node.module or ""
@@ -151,4 +161,4 @@ def _zoo_imports(module: str, tree: ast.Module) -> Iterator[str]:
             names = [alias.name for alias in node.names]
         else:
             continue
-        yield from (name for name in names if name.startswith(f"{ZOO}."))
+        yield from (name for name in names if name.startswith(within))

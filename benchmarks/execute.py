@@ -19,8 +19,9 @@ from filelock import Timeout
 
 from ..datasets.core import FOLDS, Fold, as_mapping
 from ..datasets.folds import split_path
-from ..datasets.prepare import SealedTest, load_training
+from ..datasets.prepare import SealedTest, load_ids, load_training
 from ..datasets.support.files import atomic_path
+from ..datasets.support.folders import cache_root
 from .engines.local import Ending, Limits, LocalEngine
 from .engines.servers import server_of
 from .hardware import Hardware, revision, versions
@@ -33,6 +34,7 @@ from .record import Memory, Record, Speed, Status, Timings
 from .scoring import Scored, evaluate, refuse
 from .store import PROBABILITIES, RECORD, RESAMPLES, Results, Stored, hash_files, lock, read_record
 
+LOG_BYTES = 1_000_000
 _SOFTWARE = {
     "scikit-learn": ("numpy", "scipy", "scikit-learn"),
     "torch": ("numpy", "scikit-learn", "torch", "transformers", "tokenizers"),
@@ -57,8 +59,11 @@ class Executor:
     ) -> None:
         self._request, self._results, self._hardware = request, results, hardware
         self._engine, self._features = engine, features
-        self._began = _now()
+        self._before: dict[str, str] = {}
         self._revision = revision()
+        self.side_by_side = request.jobs
+        self.broken: Mapping[str, str] = {}
+        self.problems: list[str] = []
         self._sealed: dict[Path, SealedTest] = {}
 
     def find(self, planned: Planned) -> Stored | None:
@@ -66,13 +71,13 @@ class Executor:
 
         A failure stands until its code, data or limits change; what was unavailable is looked at again.
         """
-        cell = planned.cell
-        path = self._results.record_path(cell.task_name, cell.model, cell.key(self._hardware.class_id))
-        try:
-            record = read_record(path)
-        except (OSError, ValueError):
+        path = self._path(planned)
+        record = self._readable(path)
+        if self._request.fresh and self._before.setdefault(path.parent.name, record.attempt if record else "") == (
+            record.attempt if record else ""
+        ):
             return None
-        if self._request.fresh and record.created < self._began:
+        if record is None:
             return None
         grown = {
             "timeout": self._request.timeout > (record.timeout_s or 0),
@@ -80,6 +85,25 @@ class Executor:
             "unavailable": planned.obstacle != ("unavailable", record.reason),
         }
         return None if grown.get(record.status, False) else Stored(record, path)
+
+    def _path(self, planned: Planned) -> Path:
+        cell = planned.cell
+        return self._results.record_path(cell.task_name, cell.model, cell.key(self._hardware.class_id))
+
+    def _readable(self, path: Path) -> Record | None:
+        """Return the record at `path`; None if there is none, or one that is named as a problem and kept aside."""
+        try:
+            return read_record(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            problem = (
+                f"  {path} is no record that this version reads ({line[:80]}): it is moved aside when its cell has run"
+            )
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return None
 
     def history(self, cells: Iterable[Planned]) -> Iterator[Record]:
         """Yield the readable records on this class of hardware of the cells' tasks and models, whatever their key."""
@@ -123,8 +147,11 @@ class Executor:
 
     def _run(self, planned: Planned, key: str, on_event: Callable[[Event], None]) -> Stored | None:
         start = time.monotonic()
-        if planned.obstacle is not None:
-            return self._results.commit(self._record(planned, key, Outcome(*planned.obstacle), {}), None)
+        server = server_of(planned.model.card, planned.cell.config)
+        reason = self.broken.get(server)
+        obstacle = planned.obstacle or (("unavailable", reason) if reason else None)
+        if obstacle is not None:
+            return self._results.commit(self._record(planned, key, Outcome(*obstacle), {}), None)
         scratch = self._results.scratch()
         history: list[dict[str, float]] = []
 
@@ -135,7 +162,6 @@ class Executor:
 
         try:
             job = self._job(planned, scratch)
-            server = server_of(planned.model.card, planned.cell.config)
             limits = Limits(self._request.timeout, self._request.memory_gb)
             ending = self._engine.run(job, server, limits, listen)
             if ending.cause == "stopped":
@@ -144,11 +170,12 @@ class Executor:
             staged = scratch / "staged"
             staged.mkdir()
             outcome, scored = self._score(planned, outcome, scratch, staged)
+            _shorten(scratch / LOG)
             for name in (LOG, ARTEFACT):
                 if (scratch / name).exists():
                     (scratch / name).rename(staged / name)
             wall = time.monotonic() - start
-            rest = {"history": _finite(history), "files": hash_files(staged), "wall": wall}
+            rest = {"history": _finite(history), "files": hash_files(staged), "wall": wall, "ending": ending}
             return self._results.commit(self._record(planned, key, outcome, rest, scored), staged)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -166,15 +193,20 @@ class Executor:
             plugins=tuple(str(path) for path in self._request.plugins),
             source_sha256=cell.source_sha256,
             public=str(prepared.folder / "public"),
-            sealed=(str(prepared.folder / "sealed"), str(split_path(cell.task).parent), *sources),
+            sealed=(str(cache_root() / "tasks"), str(split_path(cell.task).parent), *sources),
             features=str(self._features),
-            scope={"data": prepared.fingerprint, "hardware": self._hardware.class_id, "device": self._request.device},
+            scope={
+                "data": prepared.fingerprint,
+                "hardware": self._hardware.class_id,
+                "device": self._request.device,
+                "threads": self._threads,
+            },
             out=str(scratch),
         )
 
     @property
     def _threads(self) -> int:
-        return max(1, self._request.threads // self._request.jobs)
+        return max(1, self._request.threads // self.side_by_side)
 
     def _score(self, planned: Planned, outcome: Outcome, scratch: Path, staged: Path) -> tuple[Outcome, Scored | None]:
         """Score what the process answered; probabilities that are none turn the outcome into a failure."""
@@ -189,7 +221,9 @@ class Executor:
         for fold in reversed(FOLDS):
             if reason := refuse(card.kind, found[fold], prepared.rows[fold], len(card.labels)):
                 return replace(outcome, status="failed", reason=f"{reason} ({fold} fold)"), None
-        test = self._sealed.setdefault(prepared.folder, prepared.sealed_test())
+        if prepared.folder not in self._sealed:
+            self._sealed[prepared.folder] = prepared.sealed_test()
+        test = self._sealed[prepared.folder]
         public = prepared.folder / "public"
         targets: dict[Fold, np.ndarray] = {
             "train": load_training(public, "train")[1],
@@ -197,7 +231,8 @@ class Executor:
             "test": test.targets,
         }
         scored = evaluate(card.kind, card.labels, card.primary_metric, targets, found, test.groups)
-        _write_probabilities(staged / PROBABILITIES, found, test, card.labels)
+        ids = np.concatenate([load_ids(public, "validation"), test.ids])
+        _write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
         _write_columns(staged / RESAMPLES, scored.resamples)
         return outcome, scored
 
@@ -206,7 +241,13 @@ class Executor:
     ) -> Record:
         cell, card = planned.cell, planned.card
         timings = {**outcome.timings, "prepare": planned.prepare_s, "wall": rest.get("wall", 0.0)}
-        measured: dict[str, Any] = {"memory": Memory(**outcome.memory) if outcome.memory else None}  # type: ignore[arg-type]
+        ending: Ending | None = rest.get("ending")
+        measured: dict[str, Any] = {"beside": ending.beside if ending else 0}
+        if outcome.memory:
+            # The process knows its own peak; its children's memory was seen from here.
+            memory = Memory(**outcome.memory)  # type: ignore[arg-type]
+            seen = ending.added_gb if ending else 0.0
+            measured["memory"] = memory.model_copy(update={"added_gb": max(memory.added_gb, seen)})
         if scored is not None:
             folds = {fold: dict(scored.folds[fold]) for fold in FOLDS}
             measured |= {
@@ -235,6 +276,7 @@ class Executor:
             config=dict(cell.config),
             settings=dict(cell.settings),
             seed=cell.seed,
+            source_sha256=cell.source_sha256,
             status=outcome.status,
             reason=outcome.reason,
             metric_version=METRIC_VERSION if scored else 0,
@@ -253,10 +295,9 @@ class Executor:
             "hardware": self._hardware.as_json(),
             "device": self._request.device,
             "threads": self._threads,
-            "beside": self._request.jobs - 1,
             "timeout_s": self._request.timeout,
             "memory_limit_gb": self._request.memory_gb,
-            "software": versions(_SOFTWARE[server]),
+            "software": versions((*_SOFTWARE[server], *planned.model.card.requires)),
             "zoobench": version("zoobench"),
             "revision": self._revision,
         }
@@ -269,7 +310,7 @@ def judge(ending: Ending, outcome: Outcome | None, limits: Limits) -> Outcome:
     if ending.cause == "memory":
         return Outcome(
             "oom",
-            f"added {ending.added_gb:.1f} GB of memory, more than {limits.memory_gb:g} GB; raise it with --memory-gb",
+            f"added {ending.added_gb:.2f} GB of memory, more than {limits.memory_gb:g} GB; raise it with --memory-gb",
         )
     return outcome or Outcome(*_death(ending))
 
@@ -286,6 +327,18 @@ def _death(ending: Ending) -> tuple[Status, str]:
     return "failed", f"the process ended with exit status {code} before it answered"
 
 
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that grew beyond `LOG_BYTES`."""
+    if not log.exists() or (size := log.stat().st_size) <= LOG_BYTES:
+        return
+    half = LOG_BYTES // 2
+    with log.open("rb") as stream:
+        head = stream.read(half)
+        stream.seek(size - half)
+        tail = stream.read()
+    log.write_bytes(head + f"\n… {size - LOG_BYTES} bytes left out …\n".encode() + tail)
+
+
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
@@ -296,16 +349,13 @@ def _finite(history: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _write_probabilities(
-    path: Path, found: Mapping[Fold, np.ndarray], test: SealedTest, labels: tuple[str, ...]
+    path: Path, found: Mapping[Fold, np.ndarray], ids: np.ndarray, labels: tuple[str, ...]
 ) -> None:
-    """Write validation and test probabilities: fold, id (test rows) and one float32 column a label."""
-    rows = len(found["validation"])
-    columns: dict[str, Any] = {
-        "fold": np.repeat(["validation", "test"], [rows, len(test.ids)]),
-        "id": [None] * rows + [str(name) for name in test.ids],
-    }
+    """Write validation and then test probabilities: fold, id and one float32 column a label."""
+    sizes = [len(found["validation"]), len(found["test"])]
     both = np.concatenate([found["validation"], found["test"]])
-    _write_columns(path, columns | {f"p:{label}": both[:, index] for index, label in enumerate(labels)})
+    columns = {f"p:{label}": both[:, index] for index, label in enumerate(labels)}
+    _write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
 
 
 def _write_columns(path: Path, columns: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ RESULTS = "zoobench-results"
 TIMEOUT_S = 3600.0
 
 
-class RunOptions(TypedDict, total=False):
+# `set` is what the command line calls it, and no name for an attribute of a class.
+class _Named(TypedDict, total=False):
+    set: Mapping[str, Any]
+
+
+class RunOptions(_Named, total=False):
     """The options of `run`, named as on the command line.
 
     Keys
@@ -37,7 +43,7 @@ class RunOptions(TypedDict, total=False):
         GB (10^9 bytes) that a cell may add to the warm process it forks from; 90 % of the machine's by default.
     threads
         Threads of all cells together; all cores by default.
-    settings
+    set
         Model settings on top of the preset, for every chosen model that has them.
     plugin
         Python files that register models or tasks.
@@ -53,7 +59,6 @@ class RunOptions(TypedDict, total=False):
     device: str
     results: str | os.PathLike[str]
     plugin: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-    settings: Mapping[str, Any]
     fresh: bool
     quiet: bool
 
@@ -104,16 +109,19 @@ def check(suite: str, options: RunOptions) -> Request:
     models = _several(options.get("model")) or (*chosen["models"], *added)
     tasks = _several(options.get("task")) or tuple(chosen["tasks"])
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
-    _check_names(tasks, models, options.get("settings", {}))
+    _check_names(tasks, models, options.get("set", {}))
     threads = options.get("threads")
     threads = cores() if threads is None else threads
     numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
     memory = options.get("memory_gb", None)
     for name, number in [*numbers.items(), ("memory-gb", 1 if memory is None else memory)]:
-        if not number > 0:
-            raise UserError(f"--{name} {number:g} must be more than 0")
-    if min(seeds) < 0:
-        raise UserError(f"--seed {min(seeds)} must be 0 or more")
+        if not 0 < number < math.inf:
+            raise UserError(f"--{name} {number:g} must be more than 0, and finite")
+    if threads > cores():
+        raise UserError(f"--threads {threads} is more than the {cores()} cores that this process may use")
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"--seed {seed} must be 0 or more, and below 2^32")
     return Request(
         title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
@@ -126,7 +134,7 @@ def check(suite: str, options: RunOptions) -> Request:
         device=choose_device(options.get("device", "auto")),
         results=Path(options.get("results", default_results())).expanduser().absolute(),
         plugins=plugins,
-        settings=dict(options.get("settings", {})),
+        settings=dict(options.get("set", {})),
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 from ..datasets.core import TASKS, TaskCard
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
-from ..zoo.core import MODELS, Model, Scalar, missing_modules, split_name
+from ..datasets.support.files import sha256_file, sha256_json
+from ..zoo.core import MODELS, Config, Model, ModelCard, Scalar, missing_modules, split_name
 from .cell import Cell, source_fingerprint
 from .options import Request
 from .record import Status
@@ -77,7 +78,8 @@ def _cell(
     base, preset = split_name(name)
     model = MODELS.get(base)
     mine = {key: value for key, value in settings.items() if key in model.card.default}
-    config, usual = model.card.configure(preset, mine), model.card.configure(preset)
+    usual = model.card.configure(preset)
+    config, folders = _with_folders(model.card, model.card.configure(preset, mine))
     cell = Cell(
         task=card.name,
         protocol=prepared.protocol,
@@ -90,8 +92,22 @@ def _cell(
         settings={key: config[key] for key in mine if config[key] != usual[key]},
         seed=seed,
         source_sha256=source_fingerprint(model.module),
+        primary_metric=card.primary_metric,
+        folders=folders,
     )
     return model, cell
+
+
+def _with_folders(card: ModelCard, config: Config) -> tuple[dict[str, Scalar], dict[str, str]]:
+    """Return the configuration with its local folders absolute, and the hash of what each holds."""
+    full, hashes = dict(config), {}
+    for name in card.folders:
+        folder = Path(str(config[name])).expanduser()
+        if folder.is_dir():
+            full[name] = str(folder.absolute())
+            files = sorted(path for path in folder.iterdir() if path.is_file())
+            hashes[name] = sha256_json([[path.name, sha256_file(path)] for path in files])
+    return full, hashes
 
 
 def _obstacle(model: Model, task: TaskCard, cell: Cell) -> tuple[Status, str] | None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from .job import Event
 from .record import Record
 
 QUIET_SECONDS = 15.0
-MARKS = {"ok": "[green]✓[/]", "unavailable": "[yellow]-[/]", "incompatible": "[yellow]-[/]"}
+MARKS = {"ok": ("✓", "green"), "unavailable": ("-", "yellow"), "incompatible": ("-", "yellow")}
 
 
 def in_words(seconds: float) -> str:
@@ -71,7 +72,7 @@ class Display:
             TextColumn("{task.fields[left]}"), console=console,
         )  # fmt: skip
         self._cells = Progress(
-            SpinnerColumn(), TextColumn("{task.description:<40}"), TextColumn("{task.fields[phase]:<9}"),
+            SpinnerColumn(), TextColumn("{task.description:<40}", markup=False), TextColumn("{task.fields[phase]:<9}"),
             BarColumn(24), TextColumn("{task.fields[steps]}"), TimeElapsedColumn(), console=console,
         )  # fmt: skip
         self._total = self._overall.add_task("cells", total=len(cells), left="")
@@ -89,7 +90,7 @@ class Display:
 
     def say(self, line: RenderableType) -> None:
         """Print a line above the display."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def started(self, name: str) -> None:
         """Show that a cell begins."""
@@ -124,8 +125,10 @@ class Display:
                 self._cells.remove_task(self._rows.pop(name))
             self._overall.advance(self._total)
             self._tell_left()
-            mark = MARKS.get(record.status, "[red]✗[/]")
-            self.say(f"{mark} {name:<44} {_summary(record)}")
+            mark, style = MARKS.get(record.status, ("✗", "red"))
+            self.say(Text.assemble((mark, style), f" {name:<44} {_summary(record)}"))
+            for note in record.notes:
+                self.say(f"    {note}")
 
     def postponed(self, name: str) -> None:
         """Put a cell back: another run has it in hand, or this one is stopping."""
@@ -179,6 +182,6 @@ class Display:
 
 def _summary(record: Record) -> str:
     if record.status != "ok":
-        return f"[bold]{record.status}[/]: {record.reason}"
+        return f"{record.status}: {record.reason}"
     shown = "undefined" if record.value is None else f"{record.value:.3f}"
-    return f"{record.primary_metric} [bold]{shown}[/]   fit {in_words(record.timings.total)}"
+    return f"{record.primary_metric} {shown}   fit {in_words(record.timings.total)}"

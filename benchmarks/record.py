@@ -25,8 +25,9 @@ class Timings(_Frozen):
     """Seconds of wall time, all by a monotonic clock.
 
     `features` is what the shared features (an encoder's embeddings) cost when they were computed, charged to
-    every cell that uses them; `fit` and `predict` leave them out. `warmup` (importing a framework in the warm
-    process, building the model) is apart and not part of `total`; `wall` is the whole cell as the harness saw it.
+    every cell that uses them: those of the training and validation texts here, those of the test texts within
+    `predict`. `warmup` (building the model) is apart and not part of `total`; `wall` is the whole cell as the
+    harness saw it.
     """
 
     prepare: NonNegative = 0
@@ -99,7 +100,8 @@ class Record(_Frozen):
     mode: Literal["default", "tuned", "ensemble"] = "default"
     config: dict[str, str | int | float | bool]
     settings: dict[str, str | int | float | bool] = Field({}, description="what differs from the preset")
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
+    source_sha256: str = Field(description="of the model's code and the zoo modules that it imports")
 
     status: Status
     reason: str = ""

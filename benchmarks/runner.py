@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
 from .engines.local import LocalEngine
 from .engines.servers import server_of
@@ -71,6 +72,9 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
         _Run(request, results, hardware, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
+    except OSError as error:
+        place = error.filename or request.results
+        raise UserError(f"{place}: {error.strerror or error}; what is done is kept, mend this and run again") from error
     return finished
 
 
@@ -84,6 +88,7 @@ class _Run:
         standing = {id(planned): stored for planned in cells if (stored := self._executor.find(planned))}
         finished.kept.extend(standing.values())
         todo = {self._name(planned): planned for planned in cells if id(planned) not in standing}
+        self._executor.side_by_side = min(self._request.jobs, max(1, len(todo)))
         self._announce(len(todo), finished)
         if not todo:
             return
@@ -107,21 +112,18 @@ class _Run:
     def _announce(self, todo: int, finished: Finished) -> None:
         cells = f"{todo} cell{'' if todo == 1 else 's'} to run"
         kept = f", {len(finished.kept)} recorded already (--fresh runs them again)" if finished.kept else ""
-        self._console.print(f"[bold]{self._request.title}[/]: {cells}{kept}", highlight=False, soft_wrap=True)
-        self._console.print(
-            f"  on {self._hardware.label}; results in {self._request.results}", highlight=False, soft_wrap=True
-        )
-        for record in finished.faults:
-            self._console.print(
-                f"  kept from before: {record.model} {record.status}: {record.reason}", highlight=False, soft_wrap=True
-            )
+        lines = [f"{self._request.title}: {cells}{kept}"]
+        lines.append(f"  on {self._hardware.label}; results in {self._request.results}")
+        lines += [f"  kept from before: {r.model} {r.status}: {r.reason}" for r in finished.faults]
+        for line in (*lines, *self._executor.problems):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _warm(self, cells: Iterable[Planned], display: Display) -> None:
         """Import every framework before the first cell, so that no cell's clock runs beside an import."""
         names = sorted({server_of(p.model.card, p.cell.config) for p in cells if p.obstacle is None})
         if names:
             with display.waiting(f"importing {', '.join(names)}"):
-                self._engine.warm(names)
+                self._executor.broken = self._engine.warm(names)
 
     def _pass(
         self, cells: dict[str, Planned], display: Display, finished: Finished, *, patient: bool
@@ -141,6 +143,7 @@ class _Run:
                     else:
                         (finished.made if attempt.made else finished.kept).append(attempt.stored)
         except BaseException:
+            display.say("stopping the running cells")
             self._engine.stopping.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -103,12 +103,12 @@ class Results:
         name = f"{record.task}@{record.protocol}" if record.protocol else record.task
         path = self.record_path(name, record.model, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
+        replaced = _attempt_at(path)
         if staged is not None:
             staged.rename(path.parent / record.attempt)
         write_text(path, record.model_dump_json(indent=1) + "\n")
-        for old in path.parent.iterdir():
-            if old.is_dir() and old.name != record.attempt:
-                shutil.rmtree(old, ignore_errors=True)
+        if replaced:
+            shutil.rmtree(path.parent / replaced, ignore_errors=True)
         return Stored(record, path)
 
     def sweep(self) -> None:
@@ -131,6 +131,17 @@ def read_record(path: Path) -> Record:
     from .record import Record  # pydantic is slow to import, and a board from its index needs none of it
 
     return Record.model_validate_json(path.read_bytes())
+
+
+def _attempt_at(path: Path) -> str:
+    """Return the attempt of the record at `path`; what is there and cannot be read is moved aside, never lost."""
+    try:
+        return read_record(path).attempt
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, RecursionError):
+        path.rename(path.with_name(f"unreadable-{secrets.token_hex(4)}-{path.name}"))
+        return ""
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -42,7 +43,7 @@ def main(path: str) -> None:
     job = Job.read(Path(path))
     out = Path(job.out)
     _settle(out)
-    attempts = _seal(job.sealed)
+    attempts = _seal(job.sealed, job.public)
     outcome = _outcome(job)
     if attempts:
         # Also where the model swallowed the refusal: a score made after such an attempt is not believed.
@@ -78,25 +79,36 @@ def _settle(out: Path) -> None:
     os.chdir(out / "work")
 
 
-def _seal(sealed: tuple[str, ...]) -> list[str]:
-    """Refuse, from here on, to open anything at or below `sealed`; return the list of attempts, kept up to date.
+_TOUCHING = frozenset({"open", "os.link", "os.rename", "os.symlink", "shutil.copyfile", "shutil.move"})
 
-    A guard against accidents and curiosity: a hook that Python cannot take back, not a jail for native code.
+
+def _seal(sealed: tuple[str, ...], public: str) -> list[str]:
+    """Refuse, from here on, to touch what lies at or below `sealed` and not in `public`.
+
+    Returns the list of attempts, kept up to date. A guard against accident and curiosity: a hook that Python cannot
+    take back, not a jail for native code or other programs, to which the sealed files are masked.
     """
-    roots = tuple(os.path.realpath(path) for path in sealed)
+    roots, allowed = tuple(os.path.realpath(path) for path in sealed), os.path.realpath(public)
     attempts: list[str] = []
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "open" or not isinstance(arguments[0], (str, bytes)):
+        if event not in _TOUCHING:
             return
-        path = os.path.realpath(os.fsdecode(arguments[0]))
-        if any(path == root or path.startswith(root + os.sep) for root in roots):
-            attempts.append(path)
-            raise SealedError(f"{path} holds test targets: no model opens it")
+        for argument in arguments[:2]:
+            if not isinstance(argument, (str, bytes, os.PathLike)):
+                continue
+            path = os.path.realpath(os.fsdecode(argument))
+            if _below(path, roots) and not _below(path, (allowed,)):
+                attempts.append(path)
+                raise SealedError(f"{path} holds test targets: no model opens it")
 
     if roots:
         sys.addaudithook(hook)
     return attempts
+
+
+def _below(path: str, roots: tuple[str, ...]) -> bool:
+    return any(path == root or path.startswith(root + os.sep) for root in roots)
 
 
 class _Work:
@@ -110,6 +122,7 @@ class _Work:
         self.timings: dict[str, float] = {}
         self._last_event = 0.0
         self._phase = ""
+        self.test_features = 0.0
 
     def run(self) -> Outcome:
         with _timed(self.timings, "warmup"):
@@ -126,7 +139,7 @@ class _Work:
         self._tell(Event("latency"))
         with _limited(self.job.threads, model.card.blas_threads):
             speed = _latency(estimator, X_test, self.features) | {"rows_per_second": rate}
-        self.timings["features"] = self.features.charged
+        self.timings["features"] = self.features.charged - self.test_features
         memory = _memory(self.baseline)
         with (self.out / PROBABILITIES).open("wb") as stream:
             np.savez(stream, allow_pickle=False, **{fold: _plain(array) for fold, array in found.items()})
@@ -140,7 +153,7 @@ class _Work:
             MODELS.collect(import_plugin(Path(plugin)))
         model = MODELS.get(self.job.model)
         if source_fingerprint(model.module) != self.job.source_sha256:
-            raise RuntimeError("the model's source changed while the run went on: run it again")
+            raise UnavailableError("the model's source changed while the run went on: run it again")
         context = Context(self.card, self.job.seed, self.job.device, self.job.threads, self.features)
         estimator = model.build(self.job.config, context)
         adapter.seed_generators(estimator, self.job.seed)
@@ -167,7 +180,8 @@ class _Work:
         charged = self.features.charged
         with self._without_features("predict"):
             answer = adapter.probabilities(estimator, X_test[shuffled], self.card)
-        seconds = self.timings["predict"] + self.features.charged - charged
+        self.test_features = self.features.charged - charged
+        self.timings["predict"] = seconds = self.timings["predict"] + self.test_features
         if answer.shape[:1] == (len(X_test),):
             restored = np.empty_like(answer)
             restored[shuffled] = answer
@@ -182,7 +196,7 @@ class _Work:
         self.timings[name] = max(0.0, time.perf_counter() - start - (self.features.spent - spent))
 
     def _on_report(self, step: int, total: int, **values: float) -> None:
-        self._tell(Event("fit", step, total, {name: float(value) for name, value in values.items()}))
+        self._tell(Event("fit", int(step), int(total), {name: float(value) for name, value in values.items()}))
 
     def _on_features(self, done: int, total: int) -> None:
         if done == total or time.perf_counter() - self._last_event > EVENT_SECONDS:
@@ -203,6 +217,7 @@ def _save(estimator: Any, folder: Path) -> tuple[str, ...]:
     try:
         adapter.save(estimator, folder)
     except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
         return (f"no artefact: {type(error).__name__}: {_first_line(error)}",)
     return ()
 
@@ -226,8 +241,17 @@ def _latency(estimator: Any, X: np.ndarray, features: FeatureCache) -> dict[str,
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Return numbers as they are, and anything else as an empty array that the harness refuses by its shape."""
-    return array if array.dtype.kind in "fiub" else np.zeros((0,), np.float32)
+    """Return numbers as they are; words, objects and masked cells are no probabilities.
+
+    Raises
+    ------
+    TypeError
+        Saying what was answered instead.
+    """
+    if array.dtype.kind not in "fiub" or np.ma.is_masked(array):
+        what = "masked cells" if np.ma.is_masked(array) else f"an array of {array.dtype} with shape {array.shape}"
+        raise TypeError(f"predict_proba answered {what}, not an array of numbers")
+    return array
 
 
 @contextlib.contextmanager
@@ -287,4 +311,8 @@ def _blame(error: BaseException) -> tuple[Status, str]:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")[:500]
+    try:
+        line = next(iter(str(error).splitlines()), "")[:500]
+    except Exception:  # an exception of a stranger's may not even have words
+        return "(its message cannot be read)"
+    return line.encode("utf-8", "replace").decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .support.registry import Registry
+from .support.registry import Registry, declare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +163,7 @@ def task(card: TaskCard, sources: Callable[[], tuple[Path, ...]] = tuple) -> Cal
     """
 
     def decorate(read: Callable[[], Examples]) -> Task:
-        return Task(card, read, sources, read.__module__)
+        return declare(Task(card, read, sources, read.__module__), read.__module__)
 
     return decorate
 

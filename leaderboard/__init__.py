@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def board(
-    task: str | None = None, *, results: str | Path = "zoobench-results", sort: str | None = None
-) -> pd.DataFrame:
+def board(task: str | None = None, *, results: str | Path | None = None, sort: str | None = None) -> pd.DataFrame:
     """Return the tidy frame behind `zoobench board`: one row per configuration, its seeds pooled.
 
     Parameters
@@ -20,7 +18,7 @@ def board(
     task
         The name of one task, as ``name`` or ``name@protocol``; all tasks without it.
     results
-        The results folder.
+        The results folder; without it what ``ZOOBENCH_RESULTS`` says, or ``zoobench-results``.
     sort
         The metric to rank by; each task's primary metric without it.
 
@@ -34,9 +32,10 @@ def board(
     UserError
         If the folder is missing or empty, or nothing answers to `task` or `sort`.
     """
+    from ..benchmarks.options import default_results
     from .frame import load_board
 
-    loaded = load_board(Path(results), task=task, sort=sort)
+    loaded = load_board(Path(default_results() if results is None else results), task=task, sort=sort)
     for problem in loaded.problems:
         warnings.warn(problem, stacklevel=2)
     return loaded.frame

@@ -71,8 +71,8 @@ def run(
         device=device,
         results=results or default_results(),
         fresh=fresh,
-        settings=_settings(setting or []),
     )
+    options["set"] = _settings(setting or [])
     given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)

@@ -46,12 +46,13 @@ COLUMNS = [
         "test_rows",
         "created",
         "records",
+        "superseded",
     ),
 ]
 """Every column of the board, in order; ``leaderboard/README.md`` says what each holds."""
 
 _BOUNDS = [name for metric in MAIN_METRICS for name in (index.low(metric), index.high(metric))]
-_WHOLE = ("rank", "parameters", "threads", "beside", "label_count", "test_rows")
+_WHOLE = ("rank", "parameters", "threads", "beside", "label_count", "test_rows", "superseded")
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,11 @@ def _check_rows(results: Path, rows: pd.DataFrame, problems: Sequence[str], task
 def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     """Return one line per row of the board, and the records behind each by the row's identity.
 
-    Of several records of one seed (the code changed in between) the latest counts, also where it failed. What
-    the seeds share is taken from one that succeeded, if any did.
+    Of several records of one seed the latest counts, also where it failed. What the seeds share is taken from one
+    that succeeded, if any did.
     """
-    rows = rows.drop_duplicates(["row", "seed"], keep="last")
+    counts = rows["row"].value_counts()
+    rows = _of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
     rows = rows.assign(group=rows.groupby("row", sort=False).ngroup(), ok=rows["status"] == "ok")
     ok = _where(rows, rows["ok"])
     averaged = [*METRIC_COLUMNS, *_PARTS, *_COSTS, *_BOUNDS]
@@ -130,9 +132,26 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     pooled = shared.set_index("group").join(by_group[averaged].mean())
     pooled["beside"] = rows.groupby("group")["beside"].max()
     pooled["several"] = by_group.size().reindex(pooled.index, fill_value=0) > 1
+    pooled["superseded"] = counts.loc[pooled["row"]].to_numpy() - rows.groupby("group").size().loc[pooled.index]
     members, identities = _members(ok)
     pooled["identity"] = [identities.get(group, "") for group in pooled.index]
     return pooled.assign(**_words(rows)), members
+
+
+def _of_one_setup(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the records that ran as the newest of their row did: no figure pools two versions of the code.
+
+    What failed has no metric version, so that counts among the scored alone.
+    """
+    rows = _where(rows, rows["setup"] == rows["row"].map(_newest(rows, "setup")))
+    scored = rows["status"] == "ok"
+    version = rows["row"].map(_newest(_where(rows, scored), "metric_version"))
+    return _where(rows, ~scored | (rows["metric_version"] == version))
+
+
+def _newest(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Return a field of the newest record of each row of the board."""
+    return rows.sort_values(["created", "path"]).drop_duplicates("row", keep="last").set_index("row")[name]
 
 
 def _where(rows: pd.DataFrame, mask: Any) -> pd.DataFrame:
@@ -214,12 +233,12 @@ class _Evidence:
         """Return the replicates of a row by metric, averaged over its seeds; None if a seed has none."""
         try:
             tables = [pq.ParquetFile(self._root / each.folder / RESAMPLES).read() for each in self._members[row]]
-        except (OSError, ValueError):  # pyarrow's errors are of these kinds
+            if len({len(table) for table in tables}) != 1:
+                return None
+            shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+            return {name: np.stack([table[name] for table in tables]).mean(axis=0, dtype=float) for name in shared}
+        except index.UNREADABLE:
             return None
-        if len({len(table) for table in tables}) != 1:
-            return None
-        shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
-        return {name: np.stack([table[name] for table in tables]).mean(axis=0, dtype=float) for name in shared}
 
 
 def _rank_table(table: pd.DataFrame, sort: str | None, evidence: _Evidence) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,21 +32,27 @@ if TYPE_CHECKING:
 ID_LENGTH = 20
 """Hexadecimal digits of a name made from a hash."""
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the columns below, or how they are filled, change."""
 
 TABLE = ("task", "data_fingerprint", "split_sha256")
 """Inside one of these figures compare."""
 
 ROW = (*TABLE, "model", "preset", "mode", "settings", "hardware_class", "device")
-"""What makes a row of the board; records that differ in the seed alone are pooled in one."""
+"""What makes a row of the board."""
+
+SETUP = ("config", "source_sha256", "task_version", "threads")
+"""What records of one row share beyond `ROW` where their figures may be pooled: the same code, run the same way."""
 
 LOCK_SECONDS = 30.0
 """How long to wait for another process that updates the index, before doing the work in memory."""
 
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.ArrowException)
+"""What pyarrow may raise on a file of a cache that is damaged, foreign or too large for it."""
+
 _TEXT = (
     *("path", "row", "attempt", "created", "task", "kind", "primary"),
-    *("data_fingerprint", "split_sha256", "model", "framework", "preset", "mode", "settings"),
+    *("data_fingerprint", "split_sha256", "model", "framework", "preset", "mode", "settings", "setup"),
     *("status", "reason", "policy", "hardware_class", "device"),
 )
 _WHOLE = (
@@ -75,6 +82,9 @@ def high(metric: str) -> str:
     return f"{metric}:high"
 
 
+_LIMIT = 2**63
+"""Of every figure of a record, in size: none that was measured is near, and an index of 64-bit integers holds less."""
+
 _BOUNDS = [name for metric in MAIN_METRICS for name in (low(metric), high(metric))]
 RECORDS = pa.schema(
     [(name, pa.string()) for name in _TEXT]
@@ -84,6 +94,9 @@ RECORDS = pa.schema(
 INTERVALS = pa.schema(
     [(name, pa.string()) for name in ("row", "best", "metric")] + [("low", pa.float64()), ("high", pa.float64())]
 )
+
+
+_DANGLING = "a link to a file that does not exist"
 
 
 class Stamp(NamedTuple):
@@ -105,6 +118,11 @@ class Rows(NamedTuple):
 
     frame: pd.DataFrame
     problems: list[str]
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line and without what a terminal would obey: such characters become spaces."""
+    return text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def index_folder(root: Path) -> Path:
@@ -134,8 +152,9 @@ def read_rows(root: Path) -> Rows:
 
 def _rows(table: pa.Table, problems: list[str]) -> Rows:
     """Return the rows in the order of `ROW`; those of one seed from the oldest to the latest."""
+    problems = sorted(one_line(problem) for problem in problems)
     order = [(name, "ascending") for name in (*ROW, "seed", "created", "path")]
-    return Rows(table.sort_by(order).to_pandas(), sorted(problems))
+    return Rows(table.sort_by(order).to_pandas(), problems)
 
 
 def scan_records(root: Path) -> Scan:
@@ -145,11 +164,27 @@ def scan_records(root: Path) -> Scan:
     for task in _folders(root / "cells", problems):
         for model in _folders(task, problems):
             for cell in _folders(model, problems):
-                with contextlib.suppress(FileNotFoundError):
-                    status = os.stat(f"{cell.path}/{RECORD}")  # noqa: PTH116 - ten thousand Path objects are slow
-                    path = f"cells/{task.name}/{model.name}/{cell.name}/{RECORD}"
-                    stamps[path] = Stamp(status.st_mtime_ns, status.st_size)
+                stamp = _stamp(f"{cell.path}/{RECORD}", problems)
+                if stamp is not None:
+                    stamps[f"cells/{task.name}/{model.name}/{cell.name}/{RECORD}"] = stamp
     return Scan(stamps, problems)
+
+
+def _stamp(path: str, problems: list[str]) -> Stamp | None:
+    """Return the stamp of the file at `path`; None if there is none, which is a problem if something else is."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - ten thousand Path objects are slow
+    except FileNotFoundError:
+        if os.path.islink(path):  # noqa: PTH114 - as above
+            problems.append(f"skipped {path}: {_DANGLING}")
+        return None
+    except OSError as error:
+        problems.append(f"skipped {path}: {error.strerror or error}")
+        return None
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        problems.append(f"skipped {path}: not a file")
+        return None
+    return Stamp(status.st_mtime_ns, status.st_size)
 
 
 def _folders(parent: os.DirEntry[str] | Path, problems: list[str]) -> list[os.DirEntry[str]]:
@@ -161,12 +196,23 @@ def _folders(parent: os.DirEntry[str] | Path, problems: list[str]) -> list[os.Di
     except OSError as error:
         problems.append(f"skipped {os.fspath(parent)}: {error.strerror or error}")
         return []
-    problems += [
-        f"skipped {entry.path}: not a record's place (cells/<task>/<model>/<key>/{RECORD})"
-        for entry in found
-        if entry.name.endswith(".json") and not entry.is_dir()
-    ]
-    return [entry for entry in found if entry.is_dir()]
+    return [entry for entry in found if _is_folder(entry, problems)]
+
+
+def _is_folder(entry: os.DirEntry[str], problems: list[str]) -> bool:
+    try:
+        if entry.is_dir():
+            return True
+        if entry.is_symlink():
+            entry.stat()
+    except FileNotFoundError:
+        problems.append(f"skipped {entry.path}: {_DANGLING}")
+    except OSError as error:
+        problems.append(f"skipped {entry.path}: {error.strerror or error}")
+    else:
+        if entry.name.endswith(".json"):
+            problems.append(f"skipped {entry.path}: not a record's place (cells/<task>/<model>/<key>/{RECORD})")
+    return False
 
 
 def _still_true(cached: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Table:
@@ -198,6 +244,9 @@ def _read_row(root: Path, path: str, stamp: Stamp) -> dict[str, Any]:
         raise ValueError(f"holds the record of another cell ({row['task']}/{record.model}/{record.key})")
     if record.primary_metric not in METRICS:
         raise ValueError(f"ranks by {record.primary_metric!r}, which this zoobench does not know: upgrade it")
+    for name, value in row.items():
+        if isinstance(value, (int, float)) and not abs(value) < _LIMIT:
+            raise ValueError(f"not a zoobench record (its {name} is out of range)")
     return row
 
 
@@ -212,7 +261,7 @@ def _why(path: Path, error: Exception) -> str:
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text) if text.strip() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last of brackets within brackets, thousands deep
         return "not whole JSON (cut short, or another kind of file)"
     if value is None:
         return "empty"
@@ -231,6 +280,7 @@ def flatten(record: Record) -> dict[str, Any]:
         "task": f"{record.task}@{record.protocol}" if record.protocol else record.task,
         "primary": record.primary_metric,
         "settings": ", ".join(f"{name}={value}" for name, value in sorted(record.settings.items())),
+        "setup": sha256_json([getattr(record, name) for name in SETUP])[:ID_LENGTH],
         "label_count": len(record.labels),
         "test_rows": record.rows.get("test"),
         **_costs(record),
@@ -311,7 +361,7 @@ def _read_cache(path: Path, schema: pa.Schema) -> pa.Table:
     """Return a cached table, or an empty one where the file is missing, damaged, or of another make."""
     try:
         table = pq.ParquetFile(path).read()
-    except (OSError, ValueError):  # pyarrow's errors are of these kinds
+    except UNREADABLE:
         return schema.empty_table()
     made_by = (table.schema.metadata or {}).get(b"zoobench")
     if made_by != _signature() or not table.schema.equals(schema):
@@ -320,7 +370,7 @@ def _read_cache(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _write_cache(path: Path, table: pa.Table) -> None:
-    with contextlib.suppress(OSError), atomic_path(path) as temporary:
+    with contextlib.suppress(*UNREADABLE), atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata({b"zoobench": _signature()}), temporary)
 
 
@@ -328,7 +378,8 @@ def _write_cache(path: Path, table: pa.Table) -> None:
 def _writable(path: Path) -> Iterator[bool]:
     """Hold the lock of the index; yield whether it was had (the folder may be read-only, or its holder stuck)."""
     held = None
-    with contextlib.suppress(OSError):  # filelock's own time-out is a TimeoutError, which is one too
+    # An OSError is filelock's time-out too; the other says that the file system has no locks.
+    with contextlib.suppress(OSError, NotImplementedError):
         held = lock(path.parent / "lock")
         held.acquire(timeout=LOCK_SECONDS)
     try:

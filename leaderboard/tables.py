@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..benchmarks.metrics import METRICS
 from ..datasets.support.errors import unknown_name
+from .index import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ _MODEL_WIDTHS = (44, 30, 26, 16)
 _MODEL_ENOUGH = 26
 """Shorter names, which could hide a mode, only where the figures would not fit otherwise."""
 
+_REASON_WIDTH = 160
 _GAP = 2
 _METRICS = {
     "multilabel": ("f1_micro", "f1_macro", "roc_auc_macro", "hamming_loss", "exact_match"),
@@ -178,13 +180,13 @@ def _mark(row: Row) -> str:
 def _columns(done: list[Row], places: Places) -> list[Column]:
     if not done:
         return []
-    ranked_by, digits = done[0]["ranked_by"], _interval_digits(done)
+    ranked_by = done[0]["ranked_by"]
     metrics = [name for name in _METRICS[done[0]["kind"]] if name != ranked_by]
     columns = [
         Column("rank", "#", [f"{_or_missing(row['rank'], str)} {_mark(row):1}" for row in done]),
         Column("model", "Model", [_model(row) for row in done], right=False),
         Column("seeds", "Seeds", [row["seeds"].replace(" of ", "/") for row in done]),
-        Column("value", METRICS[ranked_by].title, [_value(row, digits) for row in done], right=False),
+        Column("value", METRICS[ranked_by].title, [_value(row) for row in done], right=False),
         *(_metric(name, done) for name in metrics),
         Column("fit_s", "Fit\ns", _fit(done)),
         Column("latency_p50_ms", "Latency\nms", [_or_missing(row["latency_p50_ms"], _figure) for row in done]),
@@ -207,17 +209,11 @@ def _metric(name: str, done: list[Row]) -> Column:
 def _model(row: Row) -> str:
     name = row["model"] + (f"@{row['preset']}" if row["preset"] not in {"", "default"} else "")
     name += f", {row['mode']}" if row["mode"] != "default" else ""
-    return name + (f" ({row['settings']})" if row["settings"] else "")
+    return one_line(name + (f" ({row['settings']})" if row["settings"] else ""))
 
 
-def _interval_digits(done: list[Row]) -> int:
-    """Return 3 where an interval is so narrow that two decimals would blur its ends."""
-    widths = [row["high"] - row["low"] for row in done if row["low"] is not None]
-    return 3 if min(widths, default=1.0) < 0.03 else 2
-
-
-def _value(row: Row, digits: int) -> str:
-    bounds = "" if row["low"] is None else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+def _value(row: Row) -> str:
+    bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
     return _or_missing(row["value"], lambda value: f"{value:.3f}{bounds}")
 
 
@@ -239,14 +235,9 @@ def _failures(table: list[Row], places: Places) -> list[Column]:
         return []
     names = [_model(row) + (f" on {place}" if (place := _place(row, places)) else "") for row in rows]
     states = [f"{row['seeds']} seeds ok" if row["status"] == "ok" else row["status"] for row in rows]
-    reasons = [_clean(row["reason"]) for row in rows]
+    reasons = [_cut(one_line(row["reason"]), _REASON_WIDTH, "...") for row in rows]
     titles = {"model": ("Did not finish", names), "status": ("Status", states), "reason": ("Reason", reasons)}
     return [Column(name, heading, cells, right=False) for name, (heading, cells) in titles.items()]
-
-
-def _clean(text: str) -> str:
-    """Return a reason in one line and without what a terminal would obey."""
-    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
 
 
 def _notes(rows: list[Row], places: Places) -> list[str]:
@@ -258,13 +249,21 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
         )
     if marks:
         notes.append(
-            "[low, high]: 95% bootstrap interval. Fit: features, tuning and fit. Latency: one example, median."
+            "[low, high]: 95% bootstrap interval. Latency: one example, median. "
+            "Fit: features of the training and validation texts, tuning and fit."
         )
     if any(row["beside"] for row in rows):
         notes.append(f"{SHARED} measured while other cells ran, so slower than alone")
     accelerated = any(device != "cpu" for _, device in places)
     for (hardware, device), short in places.items():
-        notes.append(f"{short or 'Hardware'}: {hardware}" + (f" ({device})" if accelerated else ""))
+        notes.append(f"{short or 'Hardware'}: {one_line(hardware)}" + (f" ({device})" if accelerated else ""))
+    if superseded := sum(row["superseded"] for row in rows):
+        what = (
+            "1 record of earlier code or settings is"
+            if superseded == 1
+            else (f"{superseded} records of earlier code or settings are")
+        )
+        notes.append(f"{what} not shown")
     return [*notes, "Time and memory compare only within one hardware class."]
 
 
@@ -287,8 +286,8 @@ def _shortened(column: Column, width: int) -> Column:
     return Column(column.name, column.heading, [_cut(cell, width) for cell in column.cells], column.right)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 2] + ".."
+def _cut(text: str, width: int, mark: str = "..") -> str:
+    return text if len(text) <= width else text[: width - len(mark)] + mark
 
 
 def _width(columns: Iterable[Column]) -> int:

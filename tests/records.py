@@ -86,14 +86,16 @@ def digest(*parts: Any, length: int = 20) -> str:
 KEYED = (
     "task",
     "protocol",
+    "task_version",
     "data_fingerprint",
     "split_sha256",
     "model",
     "preset",
     "mode",
     "settings",
+    "config",
     "seed",
-    "zoobench",
+    "source_sha256",
 )
 """What the fit key of a made-up cell depends on."""
 
@@ -131,6 +133,7 @@ class Cell:
             "preset": "",
             "config": {"C": 1.0},
             "seed": self.seed,
+            "source_sha256": digest("source of", self.model, length=64),
             "hardware_class": self.hardware,
             "hardware": {"cpu": "Test CPU"},
             "device": "cpu",

@@ -12,6 +12,7 @@ from zoobench.datasets.support.registry import import_plugin
 CELL = Cell(
     task="t", protocol="", task_version=1, data_fingerprint="d", split_sha256="s", model="m", preset="",
     config={"C": 1.0, "n": 2}, settings={}, seed=0, source_sha256="x",
+    primary_metric="f1_macro", folders={},
 )  # fmt: skip
 
 
@@ -19,7 +20,7 @@ CELL = Cell(
     "change",
     [
         {"task": "u"}, {"protocol": "random"}, {"task_version": 2}, {"data_fingerprint": "e"}, {"split_sha256": "z"},
-        {"model": "n"}, {"config": {"C": 2.0, "n": 2}}, {"seed": 1}, {"source_sha256": "y"},
+        {"model": "n"}, {"config": {"C": 2.0, "n": 2}}, {"seed": 1}, {"source_sha256": "y"}, {"primary_metric": "f1_micro"}, {"folders": {"encoder": "z"}},
     ],
 )  # fmt: skip
 def test_the_fit_key_follows_everything_that_changes_the_probabilities(change: dict[str, object]) -> None:

@@ -97,7 +97,7 @@ def test_prepared_task_gives_back_its_rows_and_hides_test_targets(source, kind):
     np.testing.assert_array_equal(sealed.targets, examples.targets[order])
     np.testing.assert_array_equal(sealed.groups, examples.groups[order])
     assert pq.read_schema(public / "test.parquet").names == ["input"]
-    assert pq.read_schema(public / "train.parquet").names == ["input", "target"]
+    assert pq.read_schema(public / "train.parquet").names == ["id", "input", "target"]
     with pytest.raises(ValueError, match="no public targets"):
         load_training(public, "test")
 
@@ -131,7 +131,7 @@ def test_task_is_read_once_until_card_file_or_code_changes(source, tmp_path, mon
     assert counted.reads == 3
 
 
-@pytest.mark.parametrize("damage", ["prepared.json", "public/train.parquet", "sealed/test.npz"])
+@pytest.mark.parametrize("damage", ["prepared.json", "public/train.parquet", "sealed/test.masked"])
 def test_damaged_cache_is_made_anew(source, damage):
     counted = Counted(make(), source)
     prepared = prepare(counted.task)

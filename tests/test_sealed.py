@@ -91,19 +91,24 @@ def test_a_spy_finds_no_test_target(tmp_path: Path, tiny: Path, truth: np.ndarra
         [
             "open(sealed, 'rb').read()",
             "os.close(os.open(sealed, os.O_RDONLY))",
-            "np.load(sealed)['target']",
+            "np.load(sealed)",
             "__import__('pathlib').Path(sealed).read_bytes()",
             "__import__('shutil').copy(sealed, 'stolen')",
-            "open(os.path.join(os.path.dirname(sealed), '..', 'sealed', 'test.npz'), 'rb')",
+            "open(os.path.join(os.path.dirname(sealed), '..', 'sealed', 'test.masked'), 'rb')",
             "(os.symlink(sealed, 'link'), open('link', 'rb'))",
+            "(os.link(sealed, 'link'), open('link', 'rb'))",
+            "(os.rename(sealed, 'mine'), open('mine', 'rb'))",
+            "open(sealed.replace(KEY, 'f' * 32), 'rb')",
+            "open(os.path.join(os.path.dirname(sealed), '..', 'prepared.json'))",
         ]
     ),
 )
 def test_opening_the_sealed_file_fails_the_cell(
     number: int, how: str, tmp_path: Path, tiny: Path, truth: np.ndarray
 ) -> None:
-    sealed = prepare(TASKS.get("tiny")).folder / "sealed" / "test.npz"
+    sealed = prepare(TASKS.get("tiny")).folder / "sealed" / "test.masked"
     assert sealed.is_file()
+    how = how.replace("KEY", repr(sealed.parts[-3]))
     body = f"def fit(self, X, y):\n    sealed = {str(sealed)!r}\n    try:\n        {how}\n    except OSError:\n        pass\n    return self\n"
     plugin = write_models(
         tmp_path / "thief.py", {f"thief-{number}": body + "def predict_proba(self, X):\n    return self.half(X)\n"}
@@ -111,6 +116,22 @@ def test_opening_the_sealed_file_fails_the_cell(
     frame = run(task="tiny", model=f"thief-{number}", plugin=[tiny, plugin], results=tmp_path / "r", quiet=True)
     assert frame.status.item() == "failed", "also where the model swallows the refusal"
     assert "which holds test targets" in frame.reason.item()
+
+
+def test_a_program_that_reads_the_sealed_file_sees_no_target(tiny: Path, truth: np.ndarray) -> None:
+    """No hook sees `cat`: what it prints must tell nothing."""
+    import io
+    import subprocess
+
+    prepared = prepare(TASKS.get("tiny"))
+    path = prepared.folder / "sealed" / "test.masked"
+    seen = subprocess.run(["cat", path], capture_output=True, check=True).stdout
+    assert truth.tobytes() not in seen
+    assert b"r1" not in seen
+    with pytest.raises(ValueError, match="pickle"):
+        np.load(io.BytesIO(seen), allow_pickle=False)
+    counts = np.bincount(np.frombuffer(seen, np.uint8), minlength=256)
+    assert counts.max() < 6 * counts.mean(), "masked bytes are spread evenly"
 
 
 def test_the_raw_files_of_a_task_are_sealed_too(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from skops.io import dump, get_untrusted_types, load
 from threadpoolctl import threadpool_limits
-
 from zoobench.datasets.core import TaskCard
 from zoobench.zoo.core import MODELS, Context
 from zoobench.zoo.features import FeatureCache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def probabilities(estimator: Any, X: Any, card: TaskCard) -> np.ndarray:
     if isinstance(raw, list) and classes is not None and card.kind == "multilabel":
         columns = [_share_of_one(part, known) for part, known in zip(raw, classes, strict=True)]
         return np.stack(columns, axis=1)
-    answer = np.asarray(raw)
+    answer = np.asanyarray(raw)
+    if answer.dtype == object and answer.ndim == 0:
+        raise TypeError(f"predict_proba answered {type(raw).__name__}, not an array of numbers")
     if card.kind == "multiclass" and classes is not None and answer.ndim == 2 and len(classes) == answer.shape[1]:
         full = np.zeros((len(answer), len(card.labels)), answer.dtype)
         full[:, np.asarray(classes, dtype=int)] = answer
@@ -85,8 +88,6 @@ def save(estimator: Any, folder: Path) -> None:
     if hasattr(estimator, "save"):
         estimator.save(folder)
         return
-    import zipfile
-
     from skops.io import dump
 
     dump(estimator, folder / SKOPS, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
@@ -106,12 +107,18 @@ def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
         If the artefact names a type from anywhere else: loading it would run foreign code.
     """
     if hasattr(built, "load"):
-        return built.load(folder)
+        try:
+            return built.load(folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"artefact {folder} cannot be read ({error}): run its cell again with --fresh") from error
     from skops.io import get_untrusted_types
     from skops.io import load as load_skops
 
     path = folder / SKOPS
-    found = get_untrusted_types(file=path)
+    try:
+        found = get_untrusted_types(file=path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"artefact {path} cannot be read ({error}): run its cell again with --fresh") from error
     known = ("sklearn.", "numpy.", "scipy.", "zoobench.zoo.", *(f"{name}." for name in plugins))
     if strange := [name for name in found if not name.startswith(known)]:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 
 from ..datasets.core import Kind, Modality, TaskCard, check_name
 from ..datasets.support.errors import UserError, unknown_name
-from ..datasets.support.registry import Registry
+from ..datasets.support.registry import Registry, declare
 
 if TYPE_CHECKING:
     from .features import FeatureCache
@@ -62,6 +63,8 @@ class ModelCard:
         What tuning may change: a part of the settings.
     requires
         Importable modules it needs; checked by name, never imported to list. `extra` installs them.
+    folders
+        Settings that may name a local folder: made absolute, and known by what the folder holds.
     blas_threads
         BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
     """
@@ -78,12 +81,15 @@ class ModelCard:
     space: Mapping[str, Range | Choice] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     extra: str = ""
+    folders: tuple[str, ...] = ()
     blas_threads: int = 0
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
         if self.framework not in get_args(Framework):
             raise ValueError(f"model {self.name}: framework {self.framework!r} is unknown")
+        if self.modality not in get_args(Modality) or not set(self.kinds) <= set(get_args(Kind)):
+            raise ValueError(f"model {self.name}: modality {self.modality!r} or a kind of {self.kinds} is unknown")
         for what, part in (
             ("space", self.space),
             *(("preset " + name, preset) for name, preset in self.presets.items()),
@@ -120,7 +126,10 @@ def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
     words = {"true": True, "false": False}
     text = str(value)
     try:
-        return words[text.lower()] if wanted is bool else wanted(text)
+        found = words[text.lower()] if wanted is bool else wanted(text)
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ValueError
+        return found
     except (KeyError, ValueError):
         raise UserError(f"{where}={text} is not {wanted.__name__}: the default is {default!r}") from None
 
@@ -199,7 +208,7 @@ def model(card: ModelCard) -> Callable[[Builder], Model]:
     """Register the decorated builder as the model that `card` describes."""
 
     def decorate(build: Builder) -> Model:
-        return Model(card, build)
+        return declare(Model(card, build), build.__module__)
 
     return decorate
 

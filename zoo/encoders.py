@@ -6,6 +6,7 @@ import importlib.util
 import time
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +109,11 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         self.batch_size, self.device, self.features = batch_size, device, features
 
     def __getstate__(self) -> dict[str, Any]:
-        # Weights and cache belong to the machine, not to the artefact.
-        return {name: value for name, value in self.__dict__.items() if name not in {"features", "_loaded"}}
+        # Weights, cache and device belong to the machine, not to the artefact.
+        return {name: value for name, value in self.__dict__.items() if name not in {"features", "_loaded", "device"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, features=None)
+        self.__dict__.update(state, features=None, device="cpu")
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -129,6 +130,8 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
             "weights": sha256_json(locate(self.encoder)[1]),
             "pooling": self.pooling,
             "max_length": self.max_length,
+            "code": _sha256(Path(__file__), Path(__file__).stat().st_mtime_ns),
+            "libraries": [version(name) for name in ("torch", "transformers", "tokenizers")],
         }
         return cache.matrix(settings, np.asarray(X, dtype=object), self._embed)
 

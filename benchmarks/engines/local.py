@@ -8,14 +8,16 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..job import EVENTS, Event, Job, tail_events
+import psutil
+
+from ..job import EVENTS, OUTCOME, Event, Job, tail_events
 from ..worker import resident_gb
-from .servers import ServerError, shared
+from .servers import ServerError, retire, shared
 
 Cause = Literal["exit", "timeout", "memory", "stopped", "lost"]
 POLL_SECONDS = 0.05
@@ -42,13 +44,24 @@ class Ending:
         The most resident memory that was seen beyond what the process started with.
     killed_for_memory
         Whether the kernel's out-of-memory killer struck on this machine while it ran.
+    beside
+        The most other cells of this run that ran at the same moment.
     """
 
     cause: Cause
     code: int | None
-    seconds: float
     added_gb: float
     killed_for_memory: bool = False
+    beside: int = 0
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the process may have died of what was done to it and not of what it did.
+
+        The fork server answers 255 for a process whose end it did not see, and nobody but the system or a person
+        sends SIGKILL.
+        """
+        return self.cause == "lost" or (self.cause == "exit" and self.code in {255, -signal.SIGKILL})
 
 
 class LocalEngine:
@@ -62,28 +75,51 @@ class LocalEngine:
 
     def __init__(self, device: str) -> None:
         self._device = device
+        self._guard = threading.Lock()
+        self._watches: list[_Watch] = []
         self.stopping = threading.Event()
 
-    def warm(self, names: Iterable[str]) -> None:
-        """Start the servers side by side and wait until all of them are ready."""
+    def warm(self, names: Iterable[str]) -> dict[str, str]:
+        """Start the servers side by side, wait for all, and return why by the names of those that failed."""
+        failed: dict[str, str] = {}
         for server in [shared(name, self._device) for name in names]:
-            server.wait_ready()
+            try:
+                server.wait_ready()
+            except ServerError as error:
+                failed[server.name] = str(error)
+        return failed
 
     def run(self, job: Job, server: str, limits: Limits, on_event: Callable[[Event], None]) -> Ending:
-        """Run one job to its end, whatever that is."""
+        """Run one job to its end, whatever that is; one that was killed from outside gets a second try."""
         path = job.write()
-        ending = Ending("lost", None, 0.0, 0.0)
-        for _ in range(2):  # a server that died is no fault of the cell's: it gets one more
+        ending = Ending("lost", None, 0.0)
+        for _ in range(2):
             if self.stopping.is_set():
                 break
             try:
                 messages = shared(server, self._device).start(path)
             except ServerError:
                 continue
-            ending = _Watch(messages, Path(job.out), limits, on_event, self.stopping).until_end()
-            if ending.cause != "lost":
+            watch = _Watch(messages, Path(job.out), limits, on_event, self.stopping)
+            with self._running(watch):
+                ending = watch.until_end()
+            if not ending.unanswered or (Path(job.out) / OUTCOME).exists():
                 break
-        return Ending("stopped", None, 0.0, 0.0) if self.stopping.is_set() else ending
+            if ending.code == 255:
+                retire(server, self._device)
+        return Ending("stopped", None, 0.0) if self.stopping.is_set() else ending
+
+    @contextlib.contextmanager
+    def _running(self, watch: _Watch) -> Iterator[None]:
+        with self._guard:
+            self._watches.append(watch)
+            for other in self._watches:
+                other.beside = max(other.beside, len(self._watches) - 1)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._watches.remove(watch)
 
 
 class _Watch:
@@ -103,6 +139,8 @@ class _Watch:
         self._offset = 0
         self._pid: int | None = None
         self._baseline = self._added = 0.0
+        self._children: dict[int, psutil.Process] = {}
+        self.beside = 0
         self._oom_kills = _oom_kills()
 
     def until_end(self) -> Ending:
@@ -135,7 +173,7 @@ class _Watch:
         if self._limits.timeout_s is not None and time.monotonic() - self._start > self._limits.timeout_s:
             return "timeout"
         if self._pid is not None:
-            self._added = max(self._added, _tree_gb(self._pid) - self._baseline)
+            self._added = max(self._added, self._tree_gb() - self._baseline)
             if self._limits.memory_gb is not None and self._added > self._limits.memory_gb:
                 return "memory"
         return None
@@ -160,8 +198,20 @@ class _Watch:
         return self._ending(cause, code)
 
     def _ending(self, cause: Cause, code: int | None) -> Ending:
-        killed = _oom_kills() > self._oom_kills
-        return Ending(cause, code, time.monotonic() - self._start, max(0.0, self._added), killed)
+        return Ending(cause, code, max(0.0, self._added), _oom_kills() > self._oom_kills, self.beside)
+
+    def _tree_gb(self) -> float:
+        """Return the process's resident memory and what its children have for themselves, in GB.
+
+        Pages that a forked child still shares with its parent count once. Children are remembered: one that left
+        for a session of its own is found again when the cell ends.
+        """
+        total = resident_gb(self._pid or 0)[0]
+        for pid in descendants(self._pid or 0):
+            with contextlib.suppress(psutil.Error):
+                child = self._children.setdefault(pid, psutil.Process(pid))
+                total += child.memory_full_info().uss / 1e9
+        return total
 
     def _forward_events(self) -> None:
         events, self._offset = tail_events(self._out / EVENTS, self._offset)
@@ -171,27 +221,27 @@ class _Watch:
     def _kill_group(self, sign: signal.Signals) -> None:
         if self._pid is None:
             return
-        import psutil
-
-        # Also children that left the group for a session of their own.
-        strays: list[psutil.Process] = []
-        with contextlib.suppress(psutil.Error):
-            strays = psutil.Process(self._pid).children(recursive=True)
+        for pid in descendants(self._pid):
+            with contextlib.suppress(psutil.Error):
+                self._children.setdefault(pid, psutil.Process(pid))
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, sign)
-        for stray in strays:
+        for child in self._children.values():
             with contextlib.suppress(psutil.Error):
-                stray.send_signal(sign)
+                child.send_signal(sign)  # psutil knows a process by its start too: never another's number
 
 
-def _tree_gb(pid: int) -> float:
-    """Return the resident memory of a process and its children, in GB."""
-    import psutil
-
-    total = resident_gb(pid)[0]
-    with contextlib.suppress(psutil.Error):
-        total += sum(resident_gb(child.pid)[0] for child in psutil.Process(pid).children(recursive=True))
-    return total
+def descendants(pid: int) -> list[int]:
+    """Return the process numbers of all children of `pid`, and theirs, from /proc; none where there is no /proc."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        for listing in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children = [int(word) for word in listing.read_text().split()]
+                found += children
+                waiting += children
+    return found
 
 
 def _oom_kills() -> int:

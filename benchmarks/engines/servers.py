@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,8 @@ PRELOAD: Mapping[str, tuple[str, ...]] = {
 }
 _BACKENDS = [name.removeprefix("keras-") for name in PRELOAD if name.startswith("keras-")]
 START_SECONDS = 300.0
+# The first exception of a traceback is the cause; those after it say that a pipe broke.
+_CAUSE = re.compile(r"[A-Za-z_.]+(Error|Exception)\b")
 
 
 def server_of(card: ModelCard, config: Mapping[str, Scalar]) -> str:
@@ -78,6 +81,14 @@ def shared(name: str, device: str) -> Server:
     return server
 
 
+def retire(name: str, device: str) -> None:
+    """Close a server that lost its fork server: the next use starts another."""
+    with _guard:
+        server = _shared.pop((name, device), None)
+    if server is not None:
+        server.close()
+
+
 @atexit.register
 def _close_all() -> None:
     for server in _shared.values():
@@ -104,6 +115,7 @@ class Server:
         self._waiting: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self._guard = threading.Lock()
         self._ready = threading.Event()
+        self._broken = False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         self._process = subprocess.Popen(
             [sys.executable, "-m", "zoobench.benchmarks.engines.supervisor", *PRELOAD[name]],
@@ -125,7 +137,7 @@ class Server:
         ServerError
             If the server died instead; the message ends with the last line that it wrote.
         """
-        if not self._ready.wait(START_SECONDS) or self._process.poll() is not None:
+        if not self._ready.wait(START_SECONDS) or self._broken or self._process.poll() is not None:
             raise ServerError(f"the {self.name} server did not start: {self._last_words()}")
 
     def start(self, job: Path) -> queue.SimpleQueue[dict[str, Any]]:
@@ -165,6 +177,7 @@ class Server:
         for line in stream or ():
             message = json.loads(line)
             if "ready" in message:
+                self._broken = not message["ready"]
                 self._ready.set()
                 continue
             with self._guard:
@@ -177,6 +190,7 @@ class Server:
             orphans, self._waiting = self._waiting, {}
         for waiting in orphans.values():
             waiting.put({"lost": True})
+        self._broken = True
         self._ready.set()
 
     def _last_words(self) -> str:
@@ -184,7 +198,8 @@ class Server:
             return "it was closed"
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit status {self._process.poll()}"
+        causes = [line for line in lines if _CAUSE.match(line)]
+        return next(iter(causes or lines[-1:]), f"exit status {self._process.poll()}")
 
 
 def environment(name: str, device: str) -> dict[str, str]:

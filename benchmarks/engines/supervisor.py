@@ -34,7 +34,7 @@ def main(preload: list[str]) -> NoReturn:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([run_job.__module__, *preload])
     first = context.Process(target=_ready)
-    first.start()
+    first.start()  # raises where a framework does not import: the traceback goes to the harness's log
     first.join()
     _say(replies, {"ready": first.exitcode == 0})
     running: dict[str, ForkServerProcess] = {}

@@ -26,6 +26,14 @@ class Entry(Protocol):
 
 E = TypeVar("E", bound=Entry)
 
+_declared: dict[str, list[Entry]] = {}
+
+
+def declare(entry: E, module: str) -> E:
+    """Note that a module made an entry, also where its name there is taken by the next one, and return it."""
+    _declared.setdefault(module, []).append(entry)
+    return entry
+
 
 class Registry(Generic[E]):
     """The entries of one kind, found by looking and never listed by hand.
@@ -67,12 +75,13 @@ class Registry(Generic[E]):
         return self._entries[name]
 
     def collect(self, module: ModuleType) -> list[E]:
-        """Register the entries at module level in `module` and return them.
+        """Register the entries that `module` declared or holds, and return them.
 
         Every name is checked before the first is added, so a refused module leaves nothing behind.
         """
         self._scan()
-        found = [value for value in vars(module).values() if isinstance(value, self._type)]
+        made = [*_declared.get(module.__name__, ()), *vars(module).values()]
+        found = list({id(value): value for value in made if isinstance(value, self._type)}.values())
         self._add(found, getattr(module, "__file__", None) or module.__name__)
         return found
 
@@ -143,6 +152,7 @@ def import_plugin(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__zoobench_source__"] = content
     sys.modules[name] = module
+    _declared.pop(name, None)
     try:
         # Compiled from what was read, not by the loader: its bytecode cache goes by whole seconds.
         exec(compile(content, str(path), "exec"), vars(module))  # noqa: S102 - the user named this file

@@ -16,6 +16,7 @@ CARD = ModelCard(
     citation="Reimers and Gurevych 2019, Sentence-BERT, https://arxiv.org/abs/1908.10084",
     default={**ENCODER, "C": 0.1, "balanced": True},
     space={"C": Range(0.001, 10.0, log=True), "balanced": Choice((True, False))},
+    folders=("encoder",),
     requires=("torch", "transformers"),
     extra="torch",
 )

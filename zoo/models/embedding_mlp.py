@@ -32,6 +32,7 @@ CARD = ModelCard(
         "dropout": Range(0.0, 0.6),
         "learning_rate": Range(1e-5, 1e-2, log=True),
     },
+    folders=("encoder",),
     requires=("torch", "transformers", "keras"),
     extra="torch,keras",
 )
