@@ -85,9 +85,12 @@ def choose_device(wanted: str) -> str:
 
 
 def gpu() -> Gpu | None:
-    """Return the first NVIDIA GPU, or None where no driver answers."""
+    """Return the NVIDIA GPU that a process would use first, or None where none is visible or no driver answers."""
     import pynvml
 
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    if visible in {"", "-1"}:
+        return None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -95,7 +98,10 @@ def gpu() -> Gpu | None:
     try:
         if not pynvml.nvmlDeviceGetCount():
             return None
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        by_number = visible.isdigit()
+        handle = (
+            pynvml.nvmlDeviceGetHandleByIndex(int(visible)) if by_number else pynvml.nvmlDeviceGetHandleByUUID(visible)
+        )
         memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
         name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
         return Gpu(str(name), round(memory / GIB), str(driver))

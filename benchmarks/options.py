@@ -109,7 +109,7 @@ def check(suite: str, options: RunOptions) -> Request:
     models = _several(options.get("model")) or (*chosen["models"], *added)
     tasks = _several(options.get("task")) or tuple(chosen["tasks"])
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
-    _check_names(tasks, models, options.get("set", {}))
+    check_names(tasks, models, options.get("set", {}))
     threads = options.get("threads")
     threads = cores() if threads is None else threads
     numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
@@ -185,7 +185,8 @@ def _suite(name: str) -> dict[str, Any]:
     return tomllib.loads(known[name].read_text(encoding="utf-8"))
 
 
-def _check_names(tasks: Sequence[str], models: Sequence[str], settings: Mapping[str, Any]) -> None:
+def check_names(tasks: Sequence[str], models: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Refuse a task, protocol, model, preset or setting that there is not, suggesting the nearest."""
     for name in tasks:
         task, protocol = split_name(name)
         card = TASKS.get(task).card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,10 +52,13 @@ class Predictor:
         record = self.record = stored.record
         model = MODELS.get(record.model)
         os.environ.update(environment(server_of(model.card, record.config), "cpu"))
-        card = TASKS.get(record.task).card
+        # What it was trained on: the task of today may have other labels, in another order.
+        card = dataclasses.replace(
+            TASKS.get(record.task).card, labels=tuple(record.labels), kind=record.kind, splits={}
+        )
         context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())
         built = model.build(record.config, context)
-        names = tuple(import_plugin(path).__name__ for path in plugins)
+        names = (model.module, *(import_plugin(path).__name__ for path in plugins))
         self._card = card
         self._estimator: Any = adapter.load(built, stored.attempt / ARTEFACT, names)
         self._thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
@@ -104,10 +108,21 @@ def best_cell(task: str, model: str, results: Path, plugins: Sequence[Path] = ()
     found = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
     found = [stored for stored in found if not preset or stored.record.preset == preset]
     if not found:
-        raise UserError(
-            f"no stored {model} for {task} in {results}: run `zoobench run --task {task} --model {model}` first"
-        )
+        run = f"zoobench run --task {task} --model {model}"
+        done = any(folder.glob("*/record.json"))
+        raise UserError(f"no stored {model} for {task} in {results}: run `{run}{' --fresh' if done else ''}` first")
+    newest = max(found, key=lambda stored: stored.record.created).record
+    found = [stored for stored in found if _same_rows(stored.record, newest)]
     return max(found, key=lambda stored: _validation_score(stored.record))
+
+
+def _same_rows(one: Record, other: Record) -> bool:
+    """Return whether two validation scores were measured on the same rows and labels."""
+    return (one.data_fingerprint, one.split_sha256, one.labels) == (
+        other.data_fingerprint,
+        other.split_sha256,
+        other.labels,
+    )
 
 
 def _usable(path: Path) -> Stored | None:

@@ -59,7 +59,7 @@ def _texts(texts: Sequence[str], csv: Path | None, column: str) -> list[str]:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(csv, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(csv, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except FileNotFoundError:
         raise UserError(f"{csv} is not there: give the path of a CSV file") from None
     except (
@@ -95,4 +95,7 @@ def _as_lines(text: str, found: Answer) -> str:
     for label, probability in found.probabilities[: max(SHOWN, len(found.chosen))]:
         mark = "*" if label in found.chosen else " "
         rows.append(f"  {mark} {label:<32} {probability:6.3f}  {'█' * round(20 * probability)}")
+    hidden = len(found.probabilities) - len(rows)
+    if hidden:
+        rows.append(f"    … {hidden} less probable labels (--format json shows them)")
     return "\n".join([head, *rows])

@@ -22,7 +22,7 @@ def task_table(cards: Sequence[TaskCard]) -> RenderableType:
     """Return the tasks as a table."""
     table = _table("task", "kind", "labels", "primary metric", "title")
     for card in cards:
-        table.add_row(card.name, card.kind, str(len(card.labels)), card.primary_metric, card.title)
+        table.add_row(card.name, card.kind, str(len(card.labels)), card.primary_metric, escape(card.title))
     return table
 
 
@@ -30,7 +30,7 @@ def model_table(cards: Sequence[ModelCard]) -> RenderableType:
     """Return the models as a table."""
     table = _table("model", "framework", "presets", "title")
     for card in cards:
-        table.add_row(card.name, card.framework, ", ".join(card.presets) or "-", card.title)
+        table.add_row(card.name, card.framework, ", ".join(card.presets) or "-", escape(card.title))
     return table
 
 
@@ -66,9 +66,11 @@ def card_of(name: str) -> RenderableType:
     UserError
         If nothing is; the message suggests the nearest task, model or suite.
     """
-    from ..benchmarks.options import suites
+    from ..benchmarks.options import check_names, suites
 
-    base, _ = split_name(name)
+    base, variant = split_name(name)
+    if variant:
+        check_names([name] if base in TASKS.entries() else [], [name] if base in MODELS.entries() else [], {})
     if base in MODELS.entries():
         return _model_card(MODELS.get(base).card)
     if base in TASKS.entries():
@@ -89,7 +91,7 @@ def _model_card(card: ModelCard) -> RenderableType:
     }
     settings = _table("setting", "default", "tuning searches")
     for key, value in card.default.items():
-        settings.add_row(key, str(value), _space(card, key))
+        settings.add_row(key, escape(str(value)), _space(card, key))
     parts: list[RenderableType] = [_head(card.name, card.title), Text(card.description), "", _facts(facts)]
     if card.default:
         parts += ["", settings]
@@ -112,7 +114,7 @@ def _space(card: ModelCard, key: str) -> str:
 def _task_card(card: TaskCard) -> RenderableType:
     facts = {
         "kind": f"{card.kind}, {len(card.labels)} labels, {card.modality} ({card.language})",
-        "labels": ", ".join(card.labels),
+        "labels": "; ".join(card.labels),
         "primary metric": card.primary_metric,
         "kept together": card.group,
         "protocols": ", ".join(name or "default" for name in card.splits) or "default (computed)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
@@ -28,7 +29,7 @@ app.add_typer(new_app, name="new")
 
 Results = Annotated[
     str | None,
-    typer.Option("--results", metavar="DIR", help="Results folder [default: zoobench-results]."),
+    typer.Option("--results", metavar="DIR", help="Results folder (default: ZOOBENCH_RESULTS, or ./zoobench-results)."),
 ]
 Plugins = Annotated[
     list[Path] | None,
@@ -52,9 +53,9 @@ def run(
     jobs: Annotated[int, typer.Option(help="Cells side by side; threads are divided among them.")] = 1,
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
     memory_gb: Annotated[
-        Optional[float], typer.Option(help="GB a cell may add [default: 0.9 of the machine].")  # noqa: UP045
+        Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
     ] = None,
-    threads: Annotated[Optional[int], typer.Option(help="Threads in all [default: all cores].")] = None,  # noqa: UP045
+    threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     results: Results = None,
     plugin: Plugins = None,
@@ -82,8 +83,10 @@ def run(
         _warn("stopped; what is done is kept, and the same command goes on from there")
         raise typer.Exit(130)
     if faults := finished.faults:
-        logs = f"{finished.request.results}/cells/…/log.txt"
-        _warn(f"{len(faults)} of {len(finished.records)} cells failed; their logs: {logs}")
+        _warn(f"{len(faults)} of {len(finished.records)} cells failed")
+        for stored in (*finished.kept, *finished.made):
+            if stored.record in faults:
+                _warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
         raise typer.Exit(1)
 
 
@@ -187,19 +190,41 @@ def predict(
 
 def main() -> NoReturn:
     """Run the command line; every error that a person can mend is one line on stderr and exit status 2."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        app()
+        status = app(standalone_mode=False)
     except (UserError, UnavailableError) as error:
         _warn(" ".join(str(error).split()))
-        sys.exit(2)
-    except KeyboardInterrupt:
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
         _warn("stopped")
-        sys.exit(130)
+        status = 130
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(0)
+        status = 0
+    except OSError as error:
+        _warn(f"{error.filename or 'output'}: {error.strerror or error}")
+        status = 2
+    except Exception as error:
+        status = _usage(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: Exception) -> int:
+    """Say what is wrong with the words of a command in one line, where the parser would fill a box."""
+    message = getattr(error, "format_message", None)  # the parser's own errors; their module moves between versions
+    if message is None:
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message())
+    else:
+        _warn(f"{' '.join(message().split()).rstrip('.')}. See --help.")
+    return 2
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

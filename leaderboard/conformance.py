@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import keyword
+import os
+import sys
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
@@ -60,9 +64,8 @@ def _run_checks(names: list[str], out: IO[str]) -> int:
 
 
 def _prepare_process(variables: dict[str, str]) -> None:
-    import os
-
     os.environ.update(variables)
+    warnings.simplefilter("ignore")  # a label without a training row is what one of the checks is about
 
 
 def write_model(name: str, folder: Path) -> Path:
@@ -79,7 +82,10 @@ def write_model(name: str, folder: Path) -> Path:
         raise UserError(str(error)) from None
     if name in MODELS.entries():
         raise UserError(f"model name {name!r} is taken: choose another name")
-    path = folder / f"{name.replace('-', '_')}.py"
+    stem = name.replace("-", "_")
+    if stem in sys.stdlib_module_names or keyword.iskeyword(stem):
+        raise UserError(f"{stem}.py would hide Python's own {stem!r} from programs started here: choose another name")
+    path = folder / f"{stem}.py"
     if path.exists():
         raise UserError(f"{path.name} is there already: choose another name or move it away")
     template = (files("zoobench.zoo.templates") / "model.py.txt").read_text(encoding="utf-8")

@@ -143,15 +143,16 @@ def _of_one_setup(rows: pd.DataFrame) -> pd.DataFrame:
 
     What failed has no metric version, so that counts among the scored alone.
     """
-    rows = _where(rows, rows["setup"] == rows["row"].map(_newest(rows, "setup")))
-    scored = rows["status"] == "ok"
-    version = rows["row"].map(_newest(_where(rows, scored), "metric_version"))
-    return _where(rows, ~scored | (rows["metric_version"] == version))
+    rows = _where(rows, rows["setup"] == _newest(rows, "setup"))
+    scored = rows.assign(metric_version=rows["metric_version"].where(rows["status"] == "ok"))
+    version = scored["metric_version"]
+    return _where(rows, version.isna() | (version == _newest(scored, "metric_version")))
 
 
-def _newest(rows: pd.DataFrame, name: str) -> pd.Series:
-    """Return a field of the newest record of each row of the board."""
-    return rows.sort_values(["created", "path"]).drop_duplicates("row", keep="last").set_index("row")[name]
+def _newest(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Return, for each record, the field `name` of the newest one of its row that has it."""
+    by_row = rows.sort_values(["created", "path"]).groupby("row", sort=False)
+    return by_row[name].transform("last").reindex(rows.index).to_numpy()
 
 
 def _where(rows: pd.DataFrame, mask: Any) -> pd.DataFrame:

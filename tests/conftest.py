@@ -68,7 +68,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_models(path: Path, bodies: dict[str, str], kind_line: str = "") -> Path:
     """Write a plug-in whose models are classes with the given bodies of `fit` and `predict_proba`."""
-    parts = ["import os, signal, sys, time\nimport numpy as np\nfrom zoobench.zoo.core import ModelCard, model\n"]
+    parts = [
+        "import os, signal, sys, time\nimport numpy as np\nfrom zoobench.zoo.core import ModelCard, model\n",
+        "def hold():\n    kept = np.ones(37_500_000)\n    time.sleep(1.5)\n    return kept\n",
+    ]
     for name, body in bodies.items():
         parts.append(
             f'''

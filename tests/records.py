@@ -79,6 +79,9 @@ def outcome(
     return Outcome(kind, rows, values, replicates)
 
 
+STRONG, WEAK = outcome(1.5, seed=1), outcome(0.2, seed=2)
+
+
 def digest(*parts: Any, length: int = 20) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:length]
 
@@ -175,3 +178,10 @@ class Cell:
         columns = {name: each.astype(np.float32) for name, each in self.outcome.replicates.items()}
         pq.write_table(pa.table(columns), staged / RESAMPLES)
         return results.commit(record, staged)
+
+
+def store_four(root: Path) -> Path:
+    """Store four models on one task: a strong one and its twin, a weak one, and one that failed."""
+    for name, found in (("strong", STRONG), ("twin", STRONG), ("weak", WEAK), ("broken", None)):
+        Cell(name, found).store(root)
+    return root

@@ -1,38 +1,31 @@
-"""The board: ranks, ties, pooling, the index beside the records, and the four formats."""
+"""The board: ranks, ties, pooling, what the index saves, and the four formats."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from zoobench.benchmarks.metrics import METRICS
 from zoobench.benchmarks.store import RECORD, RESAMPLES
-from zoobench.datasets.support.errors import UserError
 from zoobench.leaderboard import board, index, rank
-from zoobench.leaderboard.frame import COLUMNS, load_board
+from zoobench.leaderboard.frame import COLUMNS
 from zoobench.leaderboard.tables import FORMATS, render, show
 
-from .records import Cell, outcome
-
-STRONG, WEAK = outcome(1.5, seed=1), outcome(0.2, seed=2)
+from .records import STRONG, WEAK, Cell, outcome, store_four
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Four models on one task: a strong one and its twin, a weak one, and one that failed."""
-    for name, found in (("strong", STRONG), ("twin", STRONG), ("weak", WEAK), ("broken", None)):
-        Cell(name, found).store(tmp_path)
-    return tmp_path
+    return store_four(tmp_path)
 
 
 def rows(results: Path, **options: str) -> pd.DataFrame:
@@ -161,11 +154,56 @@ def test_a_failed_seed_is_told_beside_the_good_ones(tmp_path: Path) -> None:
 def test_the_latest_record_of_a_seed_counts(tmp_path: Path, failed_last: bool) -> None:
     dates = ("2025-01-02T00:00:00Z", "2025-01-01T00:00:00Z")
     failed, fine = dates if failed_last else dates[::-1]
-    Cell("model", STRONG, created=fine, changes={"zoobench": "0.1.0"}).store(tmp_path)
-    Cell("model", None, created=failed, changes={"zoobench": "0.2.0"}).store(tmp_path)
+    Cell("model", STRONG, created=fine, changes={"key": "a" * 20}).store(tmp_path)
+    Cell("model", None, created=failed, changes={"key": "b" * 20}).store(tmp_path)
     row = rows(tmp_path).loc["model"]
+    assert row["superseded"] == 1
     assert row["status"] == ("failed" if failed_last else "ok")
     assert row["seeds"] == ("0 of 1" if failed_last else "1")
+
+
+OLD, NEW = "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"source_sha256": "e" * 64}, {"config": {"C": 2.0}}, {"task_version": 2}, {"metric_version": 2}, {"threads": 1}],
+)
+def test_seeds_that_ran_otherwise_than_the_newest_record_are_not_pooled(tmp_path: Path, change: dict[str, Any]) -> None:
+    for seed in range(3):
+        Cell("model", STRONG, seed=seed, created=OLD, changes={"key": f"{seed:020}"}).store(tmp_path)
+    Cell("model", WEAK, created=NEW, changes=change | {"key": "e" * 20}).store(tmp_path)
+    row = rows(tmp_path).loc["model"]
+    assert row["value"] == WEAK.values["f1_macro"]
+    assert (row["low"], row["high"]) == WEAK.intervals()["f1_macro"]
+    assert (row["seeds"], row["superseded"], row["records"].count(";")) == ("1", 3, 0)
+    for each in ("table", "md"):
+        assert "3 records of earlier code or settings are not shown" in render(board(results=tmp_path), each)
+    assert json.loads(render(board(results=tmp_path), "json"))[0]["superseded"] == 3
+    Cell("model", WEAK, seed=1, created=NEW, changes=change | {"key": "f" * 20}).store(tmp_path)
+    assert rows(tmp_path).loc["model", ["seeds", "superseded"]].tolist() == ["2", 3]
+
+
+def test_a_seed_that_fails_last_leaves_the_scored_ones_of_its_code(results: Path) -> None:
+    failure = {"status": "timeout", "reason": "longer than 60 s"}
+    Cell("weak", None, seed=1, created=NEW, changes=failure).store(results)
+    row = rows(results).loc["weak"]
+    assert (row["seeds"], row["status"], row["superseded"]) == ("1 of 2", "ok", 0)
+    assert "not shown" not in render(board(results=results), width=160)
+    Cell("weak", None, seed=1, created="2025-01-03T00:00:00Z", changes=failure | {"source_sha256": "e" * 64}).store(
+        results
+    )
+    row = rows(results).loc["weak"]
+    assert (row["seeds"], row["status"], row["superseded"]) == ("0 of 1", "timeout", 2)
+    assert set(rows(results).drop(index="weak")["superseded"]) == {0}
+    Cell("strong", STRONG, created=NEW, changes={"source_sha256": "e" * 64}).store(results)
+    assert "3 records of earlier" in render(board(results=results))
+
+
+def test_one_superseded_record_is_told_in_the_singular(tmp_path: Path) -> None:
+    for created, source in ((OLD, "a"), (NEW, "b")):
+        Cell("model", STRONG, created=created, changes={"source_sha256": source * 64}).store(tmp_path)
+    assert "\n1 record of earlier code or settings is not shown\n" in render(board(results=tmp_path))
 
 
 def test_the_order_of_records_on_disk_does_not_matter(tmp_path: Path) -> None:
@@ -197,107 +235,8 @@ def test_a_replaced_record_is_read_again_and_a_removed_one_leaves(results: Path)
     assert "weak" not in rows(results).index
 
 
-@pytest.mark.parametrize("damage", [b"", b"PAR1 and then nothing", b'{"foreign": true}', None])
-def test_a_damaged_index_is_rebuilt(results: Path, damage: bytes | None) -> None:
-    first = board(results=results)
-    for path in (files := [index.index_folder(results) / f"{name}.parquet" for name in ("records", "intervals")]):
-        path.unlink() if damage is None else path.write_bytes(damage)
-    pd.testing.assert_frame_equal(board(results=results), first)
-    assert [pq.read_metadata(path).num_rows for path in files] == [4, 3]
-
-
-def test_an_index_of_another_make_is_not_believed(results: Path) -> None:
-    first = board(results=results)
-    path = index.index_folder(results) / "records.parquet"
-    table = pq.read_table(path)
-    lie = table.set_column(table.schema.get_field_index("model"), "model", [["liar"] * len(table)])
-    pq.write_table(lie.replace_schema_metadata({b"zoobench": b"[0]"}), path)
-    pd.testing.assert_frame_equal(board(results=results), first)
-
-
-def test_without_a_writable_index_the_board_is_the_same(results: Path) -> None:
-    index.index_folder(results).write_text("a file where the folder would be")
-    assert rows(results)["rank"].tolist()[:3] == [1, 1, 3]
-    assert rows(results).loc["twin", "tied"]
-    assert index.index_folder(results).read_text() == "a file where the folder would be"
-
-
-def test_boards_at_once_agree(results: Path) -> None:
-    code = f"from zoobench.leaderboard import board; print(board(results={str(results)!r}).to_csv())"
-    many = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = {process.communicate(timeout=120)[0] for process in many}
-    assert [process.returncode for process in many] == [0, 0, 0]
-    assert len(printed) == 1
-    assert board(results=results).to_csv() in {each.removesuffix("\n") for each in printed}
-
-
-def foreign(results: Path, text: str, cell: str = "0" * 20) -> Path:
-    path = results / "cells" / "made-up" / "strong" / cell / RECORD
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
-    return path
-
-
-BAD = {
-    "": "empty",
-    '{"key": "0000': "not whole JSON",
-    '{"name": "someone else\'s"}': "not a zoobench record",
-    "[1, 2]": "not a zoobench record",
-    '{"schema_version": 99, "key": "x"}': "written by a newer zoobench (schema 99",
-}
-
-
-@pytest.mark.parametrize(("text", "reason"), BAD.items())
-def test_a_file_that_is_no_record_is_named_each_time_and_kept(results: Path, text: str, reason: str) -> None:
-    path = foreign(results, text)
-    for _ in range(2):
-        loaded = load_board(results)
-        assert len(loaded.problems) == 1
-        assert loaded.problems[0].startswith(f"skipped {path}: {reason}")
-        assert "\n" not in loaded.problems[0]
-        assert len(loaded.frame) == 4
-    assert path.read_text() == text
-    with pytest.warns(UserWarning, match="skipped"):
-        board(results=results)
-
-
-def test_a_copied_record_does_not_count_twice(results: Path) -> None:
-    path = foreign(results, next((results / "cells").glob(f"*/strong/*/{RECORD}")).read_text())
-    loaded = load_board(results)
-    assert loaded.problems[0].startswith(f"skipped {path}: holds the record of another cell")
-    assert len(loaded.frame) == 4
-
-
-def test_a_stray_file_and_a_truncated_record_are_named(results: Path) -> None:
-    board(results=results)
-    stray = results / "cells" / "made-up" / "notes.json"
-    stray.write_text("{}")
-    path = next((results / "cells").glob(f"*/weak/*/{RECORD}"))
-    os.truncate(path, path.stat().st_size // 2)
-    loaded = load_board(results)
-    assert sorted(problem.split(": ")[0] for problem in loaded.problems) == sorted(
-        [f"skipped {stray}", f"skipped {path}"]
-    )
-    assert "weak" not in set(loaded.frame["model"])
-
-
-def test_what_there_is_no_board_of(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist: `zoobench run"):
-        board(results=tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no record yet: `zoobench run"):
-        board(results=tmp_path / "empty")
-    foreign(tmp_path / "bad", "")
-    with pytest.raises(UserError, match=r"no readable record; 1 not read, the first: skipped .*empty"):
-        board(results=tmp_path / "bad")
-    with pytest.raises(UserError, match=r"task 'made-down' has no record in .*; tasks that have: made-up$"):
-        board("made-down", results=results)
-    with pytest.raises(UserError, match="unknown metric 'f1-macro': did you mean 'f1_macro'"):
-        board(results=results, sort="f1-macro")
-    with pytest.raises(UserError, match="does not rank"):
-        board(results=results, sort="label_cardinality_true")
-    with pytest.raises(UserError, match="unknown format 'yaml'"):
-        render(board(results=results), "yaml")
+LONG = "ValueError: a | b <script>\n\x1b[31m[bold]é[/bold]" + " and so on" * 30
+CUT = ("ValueError: a | b <script> [31m[bold]é[/bold]" + " and so on" * 30)[:157] + "..."
 
 
 @pytest.fixture
@@ -309,8 +248,7 @@ def motley(results: Path) -> Path:
         results
     )
     Cell("weak", STRONG, changes={"settings": {f"setting_{n}": 0.123456789 * n for n in range(9)}}).store(results)
-    reason = "ValueError: a | b <script>\n\x1b[31m[bold]é[/bold]" + " and so on" * 30
-    Cell("angry", None, changes={"reason": reason}).store(results)
+    Cell("angry", None, changes={"reason": LONG}).store(results)
     return results
 
 
@@ -321,6 +259,7 @@ def test_csv_and_json_hold_the_frame(motley: Path) -> None:
     )
     assert list(back.columns) == COLUMNS
     assert back["reason"].tolist() == frame["reason"].tolist()
+    assert LONG in frame["reason"].tolist()
     assert back["value"].tolist() == pytest.approx(frame["value"].tolist(), nan_ok=True)
 
     def refuse(constant: str) -> None:
@@ -344,6 +283,7 @@ def test_markdown_tables_have_whole_rows(motley: Path) -> None:
     assert "| 1 \\* | strong |" in text
     assert "\\<script\\>" in text
     assert "\x1b" not in text
+    assert CUT in text.replace("\\", "")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
@@ -353,10 +293,10 @@ def test_a_table_fits_its_width_and_wraps_no_figure(motley: Path, width: int) ->
     assert max(map(len, text.splitlines())) <= width
     ranked = frame[frame["rank"].notna()]
     for value, low, high in zip(ranked["value"], ranked["low"], ranked["high"], strict=True):
-        assert f"{value:.3f} [{low:.2f}, {high:.2f}]" in text
+        assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in text
     assert "Not shown at this width" in text or width == 160
     assert "angry" in text
-    assert "and so on" in text
+    assert " ".join(CUT.split()) in " ".join(text.split())
     assert all(character.isprintable() for character in text.replace("\n", ""))
 
 
@@ -368,6 +308,7 @@ def test_a_table_explains_its_marks_and_its_machines(results: Path, request: pyt
     for needed in (
         *("1 *  strong ", "4 =  near", "* best", "= cannot be told", "strong@large, tuned", "+ measured while"),
         *("H1: Big GPU (cuda)\n", "H2: Test CPU, 2 cores (cpu)\n", "only within one hardware class"),
+        "Fit: features of the training and validation texts, tuning and fit.",
     ):
         assert needed in text
 

@@ -41,6 +41,15 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path) -
         (("run", "--threads", "0"), "--threads 0 must be more than 0"),
         (("run", "--memory-gb", "0"), "--memory-gb 0 must be more than 0"),
         (("run", "--timeout", "nan"), "--timeout nan must be more than 0"),
+        (("run", "--timeout", "inf"), "--timeout inf must be more than 0, and finite"),
+        (("run", "--memory-gb", "inf"), "--memory-gb inf must be more than 0, and finite"),
+        (("run", "--threads", "100000"), "--threads 100000 is more than the"),
+        (("run", "--seed", "x"), "'x'"),
+        (("run", "--seed", "99999999999999999999"), "must be 0 or more, and below 2^32"),
+        (("run", "--model", "tfidf-logreg", "--set", "C=nan"), "setting C=nan is not float"),
+        (("show", "tfidf-logreg@publishd"), "unknown preset of tfidf-logreg 'publishd'"),
+        (("new", "model", "json"), "would hide Python's own 'json'"),
+        (("frobnicate",), "frobnicate"),
         (("run", "--seed", "-1"), "--seed -1 must be 0 or more"),
         (("run", "--set", "C"), "--set C is not KEY=VALUE"),
         (("run", "--set", "CC=1"), "unknown setting of the chosen models 'CC'"),
@@ -236,3 +245,97 @@ def test_help_and_no_arguments() -> None:
     assert "board" in zoobench("--help").stdout
     assert zoobench("run", "--help").returncode == 0
     assert zoobench("frobnicate").returncode == 2
+
+
+def test_markup_in_foreign_text_is_shown_as_it_is(tmp_path: Path, tiny: Path) -> None:
+    body = "def fit(self, X, y):\n    raise ValueError('[/foo] [red]x[/]')\n"
+    plugin = write_models(tmp_path / "markup.py", {"marked": body})
+    plugin.write_text(plugin.read_text().replace('title="t"', 'title="[red]t[/] [/foo]"'))
+    assert "[red]t[/] [/foo]" in zoobench("models", "--plugin", plugin).stdout
+    assert "[red]t[/] [/foo]" in zoobench("show", "marked", "--plugin", plugin).stdout
+    done = zoobench("run", "--plugin", tiny, "--plugin", plugin, "--task", "tiny", "--model", "marked", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "failed: ValueError: [/foo] [red]x[/]" in done.stderr
+    assert "log of marked: " in done.stderr
+    log = done.stderr.rpartition("log of marked: ")[2].strip()
+    assert "ValueError" in Path(log).read_text()
+
+
+def test_two_builders_of_one_name_are_both_found_and_two_models_of_one_name_refused(tmp_path: Path) -> None:
+    text = (
+        "from zoobench.zoo.core import ModelCard, model\n"
+        "def card(name):\n    return ModelCard(name=name, title='t', description='d', modality='text', framework='torch', citation='c')\n"
+        "@model(card('one'))\ndef build(config, context): ...\n@model(card('OTHER'))\ndef build(config, context): ...\n"
+    )
+    plugin = tmp_path / "pair.py"
+    plugin.write_text(text.replace("OTHER", "two"))
+    listed = zoobench("models", "--plugin", plugin, "--json")
+    assert {"one", "two"} <= {entry["name"] for entry in json.loads(listed.stdout)}
+    plugin.write_text(text.replace("OTHER", "one"))
+    refused = zoobench("models", "--plugin", plugin)
+    assert refused.returncode == 2
+    assert "re-uses the model name 'one'" in refused.stderr
+
+
+def test_unreadable_records_survive_a_run_of_their_cell(tmp_path: Path, tiny: Path, results: Path) -> None:
+    """A record of a newer version, or a broken one, is named, moved aside and never lost."""
+    import shutil
+
+    folder = tmp_path / "r"
+    shutil.copytree(results, folder)
+    path = next(folder.glob("cells/tiny/dummy-uniform/*/record.json"))
+    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 2')
+    path.write_text(newer)
+    attempts = {part.name for part in path.parent.iterdir() if part.is_dir()}
+    done = zoobench("run", "--plugin", tiny, "--task", "tiny", "--model", "dummy-uniform", "--results", folder)
+    assert done.returncode == 0, done.stderr
+    assert "is no record that this version reads" in done.stderr
+    assert [part.read_text() for part in path.parent.glob("unreadable-*-record.json")] == [newer]
+    assert attempts < {part.name for part in path.parent.iterdir() if part.is_dir()}, "its files stay with it"
+    assert "dummy-uniform" in zoobench("board", "--results", folder).stdout
+
+
+def test_predict_without_an_artefact_says_what_to_do(tmp_path: Path, tiny: Path) -> None:
+    plugin = write_models(tmp_path / "unstorable.py", {"unstorable": GOOD})
+    words = (
+        "--plugin",
+        tiny,
+        "--plugin",
+        plugin,
+        "--task",
+        "tiny",
+        "--model",
+        "unstorable",
+        "--results",
+        tmp_path / "r",
+    )
+    done = zoobench("run", *words)
+    assert done.returncode == 0, done.stderr
+    assert "no artefact: " in done.stderr, "the run says that the model cannot be stored"
+    asked = zoobench("predict", *words, "--text", "a")
+    assert asked.returncode == 2
+    assert "--fresh" in asked.stderr
+    assert len(asked.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_and_a_bad_cache_are_one_line(tmp_path: Path, tiny: Path) -> None:
+    done = zoobench(
+        "run",
+        "--plugin",
+        tiny,
+        "--task",
+        "tiny",
+        "--model",
+        "dummy-uniform",
+        cwd=tmp_path,
+        ZOOBENCH_CACHE="/proc/nowhere",
+    )
+    assert done.returncode == 2, done.stderr
+    assert "/proc" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".work").write_text("a file where a folder should be")
+    done = zoobench("run", "--plugin", tiny, "--task", "tiny", "--model", "dummy-uniform", "--results", tmp_path / "r")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ".work" in done.stderr

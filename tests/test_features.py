@@ -89,6 +89,21 @@ def test_a_local_folder_is_the_same_encoder_and_a_missing_one_says_so(tmp_path: 
         FrozenEncoder(pooling="max").transform(texts)
 
 
+def test_a_local_encoder_is_known_by_what_its_folder_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoobench.benchmarks.plan import _with_folders
+    from zoobench.zoo.core import MODELS
+
+    card = MODELS.get("embedding-logreg").card
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    config, hashes = _with_folders(card, card.configure("", {"encoder": "mine"}))
+    assert config["encoder"] == str(tmp_path / "mine"), "a cell runs in a folder of its own"
+    (tmp_path / "mine" / "config.json").write_text("{ }")
+    assert _with_folders(card, card.configure("", {"encoder": "mine"}))[1] != hashes, "trained again in place"
+    assert _with_folders(card, card.configure())[1] == {}
+
+
 @pytest.mark.slow
 def test_cells_share_embeddings_and_each_is_charged(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,14 @@ from .conftest import write_models
 
 FIT = "def fit(self, X, y):\n    return self\n"
 BAD = {
+    "markup": "def fit(self, X, y):\n    raise ValueError('[/foo] [red]x[/] \\udcff')\n",
+    "silent": "class Odd(Exception):\n    def __str__(self):\n        raise KeyError\ndef fit(self, X, y):\n    raise self.Odd\n",
+    "nothing": FIT + "def predict_proba(self, X):\n    return None\n",
+    "masked": FIT + "def predict_proba(self, X):\n    return np.ma.masked_less(self.half(X), 0.6)\n",
+    "detached": "def fit(self, X, y):\n    import subprocess\n    subprocess.Popen(['sleep', '987655'], start_new_session=True)\n"
+    "    time.sleep(0.5)\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n",
+    "holds": "def fit(self, X, y):\n    import multiprocessing as m\n    child = m.get_context('fork').Process(target=hold)\n"
+    "    child.start(); child.join()\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n",
     "good": FIT + "def predict_proba(self, X):\n    return self.half(X)\n",
     "raises": "def fit(self, X, y):\n    raise ValueError('no such thing')\n",
     "exits": "def fit(self, X, y):\n    sys.exit(3)\n",
@@ -38,18 +46,24 @@ BAD = {
     "def predict_proba(self, X):\n    return self.half(X)\n",
 }
 ENDS = {
+    "markup": ("failed", "ValueError: [/foo] [red]x[/] ?"),
+    "silent": ("failed", "its message cannot be read"),
+    "nothing": ("failed", "predict_proba answered NoneType"),
+    "masked": ("failed", "predict_proba answered masked cells"),
+    "detached": ("ok", ""),
+    "holds": ("ok", ""),
     "good": ("ok", ""),
     "raises": ("failed", "ValueError: no such thing"),
     "exits": ("failed", "the model called exit(3)"),
     "vanishes": ("failed", "exit status 7"),
     "segfaults": ("failed", "SIGSEGV"),
-    "sleeps": ("timeout", "longer than 4 s"),
+    "sleeps": ("timeout", "longer than 12 s"),
     "hoards": ("oom", "more than 0.5 GB"),
     "memoryerror": ("oom", "out of memory"),
     "wrong-shape": ("failed", "expected (48, 3)"),
     "nan": ("failed", "NaN"),
     "outside": ("failed", "outside [0, 1]"),
-    "words": ("failed", "expected (48, 3)"),
+    "words": ("failed", "not an array of numbers"),
     "no-xgboost": ("unavailable", "pip install nowhere_to_be_found"),
     "chatty": ("ok", ""),
     "forks": ("ok", ""),
@@ -66,7 +80,7 @@ def bad_run(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path) -
         model=list(BAD),
         plugin=[tiny, plugin],
         results=folder / "results",
-        timeout=4,
+        timeout=12,
         memory_gb=0.5,
         quiet=True,
     )
@@ -86,6 +100,16 @@ def test_every_end_is_recorded_in_words(model: str, bad_run: dict[str, Record]) 
 def test_no_process_is_left_behind(bad_run: dict[str, Record]) -> None:
     left = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
     assert ["sleep", "987654"] not in left
+    assert ["sleep", "987655"] not in left, "also one that left for a session of its own"
+
+
+def test_memory_counts_the_children_of_a_model(bad_run: dict[str, Record]) -> None:
+    """A child that held 300 MB belongs to its cell; pages shared with the warm process are not counted again."""
+    good, holds = bad_run["good"].memory, bad_run["holds"].memory
+    assert good is not None
+    assert holds is not None
+    assert 0.28 < holds.added_gb < 0.45
+    assert good.added_gb < 0.2
 
 
 def test_output_goes_to_the_log_of_its_cell(bad_run: dict[str, Record]) -> None:
@@ -180,6 +204,9 @@ def test_jobs_give_the_same_scores_and_say_so(tmp_path: Path, tiny: Path) -> Non
     records = [read_record(path) for path in Results(tmp_path / "2").record_paths()]
     assert {record.beside for record in records} == {1}
     assert {record.threads for record in records} == {max(1, (os.cpu_count() or 1) // 2)}
+    run(task="tiny", model="dummy-uniform", plugin=tiny, results=tmp_path / "2", jobs=2, quiet=True)
+    last = next(r for r in map(read_record, Results(tmp_path / "2").record_paths()) if r.model == "dummy-uniform")
+    assert (last.beside, last.threads) == (0, os.cpu_count()), "a cell alone has the machine to itself, and says so"
 
 
 def test_a_model_of_another_modality_is_incompatible(tmp_path: Path, tiny: Path) -> None:

@@ -102,11 +102,14 @@ def test_two_runs_on_one_folder_share_the_work(tmp_path: Path, tiny: Path) -> No
     assert not [path.name for path in (tmp_path / "r" / ".work").iterdir() if path.name != "locks"]
 
 
-def test_a_dead_server_costs_no_cell(tmp_path: Path, tiny: Path) -> None:
-    """The warm process dies under a cell: the cell is run again from a new one."""
+@pytest.mark.parametrize("victim", ["supervisor", "fork server", "cell"])
+def test_what_dies_of_another_hand_costs_no_cell(victim: str, tmp_path: Path, tiny: Path) -> None:
+    """A process is killed under a cell (as the system does for want of memory): the cell is run again."""
     flag = tmp_path / "killed"
+    whom = {"supervisor": "parents()[1]", "fork server": "parents()[0]", "cell": "parents()[0].children()[-1]"}[victim]
+    kill = "os.kill(os.getpid(), signal.SIGKILL)" if victim == "cell" else f"psutil.Process(os.getpid()).{whom}.kill()"
     body = f"def fit(self, X, y):\n    if not os.path.exists({str(flag)!r}):\n        open({str(flag)!r}, 'w')\n"
-    body += "        import psutil\n        psutil.Process(os.getppid()).parent().kill()\n        time.sleep(60)\n    return self\n"
+    body += f"        import psutil\n        {kill}\n        time.sleep(60)\n    return self\n"
     body += "def predict_proba(self, X):\n    return self.half(X)\n"
     plugin = write_models(tmp_path / "killer.py", {"killer": body})
     process = _start([tiny, plugin], tmp_path / "r", ["killer", "dummy-uniform"])
@@ -114,3 +117,24 @@ def test_a_dead_server_costs_no_cell(tmp_path: Path, tiny: Path) -> None:
     assert flag.exists()
     assert process.returncode == 0, err
     assert set(_records(tmp_path / "r")) == {"killer", "dummy-uniform"}
+
+
+def test_a_framework_that_does_not_import_costs_only_its_cells(tmp_path: Path, tiny: Path) -> None:
+    broken = tmp_path / "site" / "keras"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('this build of keras is broken')\n")
+    words = [sys.executable, "-m", "zoobench.leaderboard.cli", "run", "--task", "tiny", "--plugin", str(tiny)]
+    words += ["--model", "embedding-mlp", "--model", "dummy-uniform", "--results", str(tmp_path / "r")]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(broken.parent)},
+    )
+    records = {record.model: record for record in map(read_record, Results(tmp_path / "r").record_paths())}
+    assert records["dummy-uniform"].status == "ok", done.stderr
+    assert records["embedding-mlp"].status == "unavailable"
+    assert "this build of keras is broken" in records["embedding-mlp"].reason
+    assert done.returncode == 0

@@ -216,7 +216,11 @@ def test_planted_test_targets_move_nothing_but_the_score(tmp_path: Path, tiny: P
     values = dict(zip(frame.task, frame.value, strict=True))
     assert values["tiny"] > 0.9
     assert values["tiny-turned"] < 0.2
-    records = {r.task: (r, p) for p in Results(tmp_path / "r").record_paths() for r in [read_record(p)]}
+    _assert_only_the_score_moved(tmp_path / "r")
+
+
+def _assert_only_the_score_moved(results: Path) -> None:
+    records = {r.task: (r, p) for p in Results(results).record_paths() for r in [read_record(p)]}
     thresholds = {name: record.test["per-label"].thresholds for name, (record, _) in records.items()}
     assert thresholds["tiny"] == thresholds["tiny-turned"]
     assert records["tiny"][0].validation == records["tiny-turned"][0].validation
@@ -225,3 +229,16 @@ def test_planted_test_targets_move_nothing_but_the_score(tmp_path: Path, tiny: P
     columns = [name for name in first if name.startswith("p:")]
     in_test = first.fold == "test"
     assert np.array_equal(first[in_test][columns], second[in_test][columns])
+
+
+def test_other_preparations_of_the_task_are_sealed_too(tmp_path: Path, tiny: Path, truth: np.ndarray) -> None:
+    """Another protocol's training fold, or an older preparation, holds the targets of these test rows."""
+    prepared = prepare(TASKS.get("tiny"))
+    other = prepared.folder.parent.parent / "tiny@random" / "key" / "public" / "train.parquet"
+    other.parent.mkdir(parents=True)
+    other.write_bytes((prepared.folder / "public" / "train.parquet").read_bytes())
+    body = f"def fit(self, X, y):\n    open({str(other)!r}, 'rb')\n"
+    plugin = write_models(tmp_path / "neighbour.py", {"neighbour": body})
+    frame = run(task="tiny", model="neighbour", plugin=[tiny, plugin], results=tmp_path / "r", quiet=True)
+    assert frame.status.item() == "failed"
+    assert "which holds test targets" in frame.reason.item()
