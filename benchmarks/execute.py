@@ -281,9 +281,8 @@ class Executor:
             reason=outcome.reason,
             metric_version=METRIC_VERSION if scored else 0,
             timings=Timings(**timings),
-            history=rest.get("history", []),
             notes=list(outcome.notes),
-            files=rest.get("files", {}),
+            **{name: rest[name] for name in ("history", "files") if name in rest},
             **measured,
             **self._circumstances(planned),
         )

@@ -24,7 +24,7 @@ class Tfidf(TfidfVectorizer):
         return _sorted(super().transform(raw_documents))
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = {**super().__getstate__()}  # pyright: ignore[reportGeneralTypeIssues]
         vocabulary = state.pop("vocabulary_", None)
         if vocabulary is not None:
             state["terms"] = "\n".join(sorted(vocabulary, key=vocabulary.__getitem__))
