@@ -31,14 +31,16 @@ def test_the_example_model_is_short(example: str) -> None:
 
 
 def test_the_example_model_keeps_the_contract_and_runs(example: str, tiny: Path, tmp_path: Path) -> None:
-    plugin = tmp_path / "char_svm.py"
+    plugin = tmp_path / "char_logreg.py"
     plugin.write_text(example)
     checked = zoobench("check", plugin)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    ran = zoobench("run", "--plugin", plugin, "--plugin", tiny, "--task", "tiny", "--model", "char-svm", cwd=tmp_path)
+    ran = zoobench(
+        "run", "--plugin", plugin, "--plugin", tiny, "--task", "tiny", "--model", "char-logreg", cwd=tmp_path
+    )
     assert ran.returncode == 0, ran.stderr
     rows = json.loads(zoobench("board", "--format", "json", cwd=tmp_path).stdout)
-    assert [row["model"] for row in rows] == ["char-svm"]
+    assert [row["model"] for row in rows] == ["char-logreg"]
     assert rows[0]["value"] > 0.8
 
 
@@ -50,21 +52,21 @@ def test_the_example_entry_point_adds_the_model(example: str, tmp_path: Path, ti
     package = tmp_path / "site" / "my_package"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    (package / "char_svm.py").write_text(example)
+    (package / "char_logreg.py").write_text(example)
     (package / "tiny_task.py").write_text(tiny.read_text().replace('"tiny', '"tiny-from-package'))
     meta = tmp_path / "site" / "my_package-0.1.dist-info"
     meta.mkdir()
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 0.1\n")
     (meta / "entry_points.txt").write_text(f"[{group[1]}]\n{line}\n[zoobench.tasks]\nt = my_package.tiny_task\n")
     path = {"PYTHONPATH": str(tmp_path / "site")}
-    assert "char-svm" in zoobench("models", **path).stdout
-    words = ("run", "--task", "tiny-from-package", "--model", "char-svm", "--results", tmp_path / "r")
+    assert "char-logreg" in zoobench("models", **path).stdout
+    words = ("run", "--task", "tiny-from-package", "--model", "char-logreg", "--results", tmp_path / "r")
     ran = zoobench(*words, **path)
     assert ran.returncode == 0, ran.stderr
-    (package / "char_svm.py").write_text("import nowhere_to_be_found\n")
+    (package / "char_logreg.py").write_text("import nowhere_to_be_found\n")
     broken = zoobench("models", **path)
     assert broken.returncode == 2
-    assert "entry point 'char-svm'" in broken.stderr
+    assert "entry point 'char-logreg'" in broken.stderr
     assert "nowhere_to_be_found" in broken.stderr
 
 
