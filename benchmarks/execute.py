@@ -185,6 +185,7 @@ class Executor:
         sources = [str(path) for path in planned.sources]
         return Job(
             model=cell.model,
+            module=planned.model.module,
             config=cell.config,
             card=as_mapping(planned.card),
             seed=cell.derived_seed,

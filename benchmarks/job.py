@@ -28,6 +28,8 @@ class Job:
 
     Attributes
     ----------
+    module
+        Of the model's builder: imported directly, for a scan of all models would cost each cell its time.
     card
         The task's card as plain values.
     public
@@ -43,6 +45,7 @@ class Job:
     """
 
     model: str
+    module: str
     config: Mapping[str, Scalar]
     card: Mapping[str, Any]
     seed: int

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .ranking import average_precision, label_ranking_average_precision, roc_auc
+from .ranking import label_ranking_average_precision, roc_auc_and_average_precision
 
 METRIC_VERSION = 1
 """Raised whenever a definition below changes, so that stored probabilities are scored again."""
@@ -281,15 +281,14 @@ def rank(kind: Kind, targets: Any, probabilities: Any) -> Ranking:
     """Compute the metrics that need no predictions; shapes and errors as in `score`."""
     checked = as_probabilities(kind, probabilities)
     truth = as_indicator(kind, targets, checked.shape, "targets")
-    columns = list(zip(truth.T, checked.T, strict=True))
-    per_label = {
-        "roc_auc": np.array([roc_auc(*column) for column in columns]),
-        "average_precision": np.array([average_precision(*column) for column in columns]),
-    }
+    columns = zip(truth.T, checked.T, strict=True)
+    both = np.array([roc_auc_and_average_precision(*column) for column in columns])
+    per_label = {"roc_auc": both[:, 0], "average_precision": both[:, 1]}
+    roc_auc, average_precision = roc_auc_and_average_precision(truth.ravel(), checked.ravel())
     macro = {f"{name}_macro": float(defined_mean(values)) for name, values in per_label.items()}
     values = macro | {
-        "roc_auc_micro": roc_auc(truth.ravel(), checked.ravel()),
-        "average_precision_micro": average_precision(truth.ravel(), checked.ravel()),
+        "roc_auc_micro": roc_auc,
+        "average_precision_micro": average_precision,
         "label_ranking_average_precision": label_ranking_average_precision(truth, checked),
         "brier": _brier(kind, truth, checked),
         "log_loss": _log_loss(kind, truth, checked),

@@ -11,33 +11,28 @@ import numpy as np
 _PAIRS = 2**22  # pairs of labels compared at a time: 32 MiB of float64
 
 
-def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return the share of (true, false) pairs of rows in the right order, ties counting half; NaN without a pair.
+def roc_auc_and_average_precision(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Return both from one sort, rows of equal score taken together.
+
+    ROC AUC is the share of (true, false) pairs of rows in the right order, ties counting half: NaN without a pair.
+    Average precision is the mean over the true rows of the precision at their score: NaN without a true row.
 
     Parameters
     ----------
     truth, scores
         (n,) bool and (n,) float.
     """
-    true, false = scores[truth], np.sort(scores[~truth])
-    if not true.size or not false.size:
-        return np.nan
-    below = np.searchsorted(false, true, "left") + np.searchsorted(false, true, "right")
-    return float(below.mean() / 2 / len(false))
-
-
-def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean over the true rows of the precision at their score, rows of equal score taken together.
-
-    NaN without a true row. Shapes as in `roc_auc`.
-    """
-    if not truth.any():
-        return np.nan
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     ordered = scores[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    hits = np.cumsum(truth[order])[last]
-    return float((np.diff(hits, prepend=0) * hits / (last + 1)).sum() / hits[-1])
+    true = np.cumsum(truth[order])[last]
+    found, total = np.diff(true, prepend=0), true[-1]
+    false = last + 1 - true
+    pairs = total * false[-1]
+    # Each group of equal scores: its false rows stand below all true ones before it, and beside half of its own.
+    below = (np.diff(false, prepend=0) * (true - found / 2)).sum()
+    auc = float(below / pairs) if pairs else np.nan
+    return auc, float((found * true / (last + 1)).sum() / total) if total else np.nan
 
 
 def label_ranking_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import shutil
@@ -150,8 +151,8 @@ class _Work:
 
     def _build(self) -> tuple[Model, Any]:
         for plugin in self.job.plugins:
-            MODELS.collect(import_plugin(Path(plugin)))
-        model = MODELS.get(self.job.model)
+            import_plugin(Path(plugin))
+        model = MODELS.of(importlib.import_module(self.job.module))[self.job.model]
         if source_fingerprint(model.module) != self.job.source_sha256:
             raise UnavailableError("the model's source changed while the run went on: run it again")
         context = Context(self.card, self.job.seed, self.job.device, self.job.threads, self.features)

@@ -88,9 +88,9 @@ def save(estimator: Any, folder: Path) -> None:
     if hasattr(estimator, "save"):
         estimator.save(folder)
         return
-    from skops.io import dump
+    from .storage import skops_io
 
-    dump(estimator, folder / SKOPS, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    skops_io.dump(estimator, folder / SKOPS, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
 def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
@@ -111,12 +111,11 @@ def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
             return built.load(folder)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"artefact {folder} cannot be read ({error}): run its cell again with --fresh") from error
-    from skops.io import get_untrusted_types
-    from skops.io import load as load_skops
+    from .storage import skops_io
 
     path = folder / SKOPS
     try:
-        found = get_untrusted_types(file=path)
+        found = skops_io.get_untrusted_types(file=path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"artefact {path} cannot be read ({error}): run its cell again with --fresh") from error
     known = ("sklearn.", "numpy.", "scipy.", "zoobench.zoo.", *(f"{name}." for name in plugins))
@@ -124,4 +123,4 @@ def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
         raise UserError(
             f"artefact {path} holds types that are not trusted: {', '.join(strange[:3])}; it was not loaded"
         )
-    return load_skops(path, trusted=found)
+    return skops_io.load(path, trusted=found)

@@ -26,7 +26,7 @@ _SCIKIT_LEARN = (
     "sklearn.linear_model",
     "sklearn.multiclass",
     "sklearn.preprocessing",
-    "skops.io",
+    "zoobench.zoo.storage",
     "zoobench.benchmarks.scoring",
 )
 _TORCH = (

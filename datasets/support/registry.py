@@ -80,10 +80,17 @@ class Registry(Generic[E]):
         Every name is checked before the first is added, so a refused module leaves nothing behind.
         """
         self._scan()
-        made = [*_declared.get(module.__name__, ()), *vars(module).values()]
-        found = list({id(value): value for value in made if isinstance(value, self._type)}.values())
+        found = self._found(module)
         self._add(found, getattr(module, "__file__", None) or module.__name__)
         return found
+
+    def of(self, module: ModuleType) -> dict[str, E]:
+        """Return the entries of one module by name, without a look at any other."""
+        return {entry.card.name: entry for entry in self._found(module)}
+
+    def _found(self, module: ModuleType) -> list[E]:
+        made = [*_declared.get(module.__name__, ()), *vars(module).values()]
+        return list({id(value): value for value in made if isinstance(value, self._type)}.values())
 
     def _scan(self) -> None:
         if self._scanned:
