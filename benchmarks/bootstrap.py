@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,12 +61,19 @@ def resample_weights(groups: Any, n_resamples: int = 1000, seed: int = 0) -> Res
     if keys.ndim != 1 or keys.size == 0:
         raise ValueError(f"groups must be (rows,) and not empty, got shape {keys.shape}")
     distinct, cluster = np.unique(keys, return_inverse=True)
-    rng, n_clusters = np.random.default_rng(seed), len(distinct)
+    return ResampleWeights(_draw(len(distinct), n_resamples, seed), cluster)
+
+
+@lru_cache(maxsize=2)
+def _draw(n_clusters: int, n_resamples: int, seed: int) -> np.ndarray:
+    """Return (resamples, clusters) draws; kept, since all cells of a task use the same ones."""
+    rng = np.random.default_rng(seed)
     # a cluster is drawn once on average, so 65,535 draws of one cluster are out of reach
     counts = np.empty((n_resamples, n_clusters), dtype=np.uint16)
     for row in counts:
         row[:] = np.bincount(rng.integers(n_clusters, size=n_clusters, dtype=np.int32), minlength=n_clusters)
-    return ResampleWeights(counts, cluster)
+    counts.setflags(write=False)
+    return counts
 
 
 def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:

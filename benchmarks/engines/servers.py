@@ -20,7 +20,7 @@ from ...zoo.core import ModelCard, Scalar
 
 _SCIKIT_LEARN = (
     "pyarrow.parquet",
-    "sklearn.dummy",
+    "zoobench.benchmarks.engines.warm",
     "sklearn.ensemble",
     "sklearn.feature_extraction.text",
     "sklearn.linear_model",
