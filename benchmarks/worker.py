@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -41,6 +42,8 @@ class SealedError(PermissionError):
 
 def main(path: str) -> None:
     """Run the job in the file `path`: what the forked process does, and all it does."""
+    # What the warm process imported is never garbage: a collection that walked it would also copy its pages.
+    gc.freeze()
     job = Job.read(Path(path))
     out = Path(job.out)
     _settle(out)
