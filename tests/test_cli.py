@@ -44,7 +44,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path) -
         (("run", "--timeout", "inf"), "--timeout inf must be more than 0, and finite"),
         (("run", "--memory-gb", "inf"), "--memory-gb inf must be more than 0, and finite"),
         (("run", "--threads", "100000"), "--threads 100000 is more than the"),
-        (("run", "--seed", "x"), "'x'"),
+        (("run", "--seed", "x"), "Invalid value for '--seed'"),
         (("run", "--seed", "99999999999999999999"), "must be 0 or more, and below 2^32"),
         (("run", "--model", "tfidf-logreg", "--set", "C=nan"), "setting C=nan is not float"),
         (("show", "tfidf-logreg@publishd"), "unknown preset of tfidf-logreg 'publishd'"),

@@ -74,7 +74,7 @@ fussy = model(card("fussy"))(lambda config, context: Fussy(context))
 forgetful = model(card("forgetful"))(lambda config, context: Forgetful(context))
 blind = model(card("blind"))(lambda config, context: Blind(context))
 untitled = model(card("untitled", title=" "))(lambda config, context: Base(context))
-outside = model(card("outside", default={"a": 3}, space={"a": Choice((1, 2))}))(lambda config, context: Base(context))
+astray = model(card("astray", default={"a": 3}, space={"a": Choice((1, 2))}))(lambda config, context: Base(context))
 """
 
 
@@ -88,7 +88,7 @@ outside = model(card("outside", default={"a": 3}, space={"a": Choice((1, 2))}))(
         ("forgetful", "comes back from disk"),
         ("blind", "survives an absent label"),
         ("untitled", "card is complete"),
-        ("outside", "card is complete"),
+        ("astray", "card is complete"),
     ],
 )
 def test_each_check_catches_what_it_is_for(name: str, check: str, tmp_path_factory: pytest.TempPathFactory) -> None:
