@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -32,7 +33,10 @@ def _start(plugins: list[Path], results: Path, models: list[str], *more: str) ->
     ]
     words += [word for plugin in plugins for word in ("--plugin", str(plugin))]
     words += [word for model in models for word in ("--model", model)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, **pipes, text=True, env=dict(os.environ), preexec_fn=heed)  # noqa: PLW1509
 
 
 def _wait_for(condition: object, seconds: float = 60) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class FeatureCache:
                 vectors, seconds = self._kept(folder, digests, texts, compute)
         self.spent += time.perf_counter() - start
         fresh = set(digests) - self._seen
-        self.charged += float(sum(seconds[digest] for digest in fresh))
+        self.charged += math.fsum(seconds[digest] for digest in fresh)
         self._seen |= fresh
         return np.stack([vectors[digest] for digest in digests]) if digests else np.zeros((0, 0), np.float32)
 
