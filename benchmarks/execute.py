@@ -73,12 +73,11 @@ class Executor:
         """
         path = self._path(planned)
         record = self._readable(path)
-        if self._request.fresh and self._before.setdefault(path.parent.name, record.attempt if record else "") == (
-            record.attempt if record else ""
-        ):
-            return None
         if record is None:
+            self._before.setdefault(path.parent.name, "")
             return None
+        if self._request.fresh and self._before.setdefault(path.parent.name, record.attempt) == record.attempt:
+            return None  # it stood before this run began; one that another run made since is fresh enough
         grown = {
             "timeout": self._request.timeout > (record.timeout_s or 0),
             "oom": (self._request.memory_gb or 0) > (record.memory_limit_gb or 0),
@@ -109,7 +108,7 @@ class Executor:
         """Yield the readable records on this class of hardware of the cells' tasks and models, whatever their key."""
         folders = {self._results.folder(p.cell.task_name, p.cell.model) for p in cells}
         for path in (path for folder in sorted(folders) for path in folder.glob(f"*/{RECORD}")):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
                 record = read_record(path)
                 if record.hardware_class == self._hardware.class_id and record.status == "ok":
                     yield record

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 Status = Literal["ok", "failed", "timeout", "oom", "incompatible", "unavailable"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 FAULTS: frozenset[Status] = frozenset({"failed", "timeout", "oom"})
 """The statuses that make a run end with exit status 1; the other two say that a cell cannot run here."""
 
