@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib.util
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
 from ..datasets.support.files import sha256_json
+from ..datasets.support.source import code_fingerprint
 from ..zoo.core import Scalar
 
 ZOO = "zoobench.zoo"
 # Types only: no number passes through it, and a comment on a field must not make every record stale.
-NOT_HASHED = f"{ZOO}.core"
+NOT_HASHED = frozenset({f"{ZOO}.core"})
 
 
 @dataclass(frozen=True)
@@ -97,68 +92,5 @@ class Cell:
 
 
 def source_fingerprint(module: str) -> str:
-    """Return the SHA-256 of a module's code and of the zoo modules that it imports, directly or not.
-
-    Comments, formatting and docstrings do not count: they change no number.
-    """
-    digest = hashlib.sha256()
-    for name, path in sorted(_closure(module).items()):
-        # A plug-in is known by its content: its module name holds the folder it happens to stand in.
-        digest.update((name if "." in name else "plug-in").encode())
-        digest.update(_parsed(path, path.stat().st_mtime_ns)[0].encode())
-    return digest.hexdigest()
-
-
-def _closure(module: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    waiting = [module]
-    own = f"{module.partition('.')[0]}." if "." in module and not module.startswith(f"{ZOO}.") else f"{ZOO}."
-    while waiting:
-        name = waiting.pop()
-        path = _path_of(name)
-        if path is None or name in found or name == NOT_HASHED:
-            continue
-        found[name] = path
-        waiting.extend(_imports(name, _parsed(path, path.stat().st_mtime_ns)[1], (f"{ZOO}.", own)))
-    return found
-
-
-def _path_of(module: str) -> Path | None:
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    if loaded:
-        return Path(loaded)
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.has_location else None
-
-
-@cache
-def _parsed(path: Path, changed_ns: int) -> tuple[str, ast.Module]:
-    """Return a file's code without comments and docstrings, and its tree; read again once it has changed."""
-    del changed_ns
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Pass()
-    return ast.unparse(tree), tree
-
-
-def _imports(module: str, tree: ast.Module, within: tuple[str, ...]) -> Iterator[str]:
-    """Yield the names that a module imports from the packages `within`, relative ones resolved."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                package = module.split(".")[: -node.level]
-                base = ".".join([*package, *([base] if base else [])])
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        yield from (name for name in names if name.startswith(within))
+    """Return the SHA-256 of a model's code and of the zoo modules that it imports, directly or not."""
+    return code_fingerprint(module, ZOO, NOT_HASHED)

@@ -19,7 +19,7 @@ from filelock import Timeout
 
 from ..datasets.core import FOLDS, Fold, as_mapping
 from ..datasets.folds import split_path
-from ..datasets.prepare import SealedTest, load_ids, load_training
+from ..datasets.layout import SealedTest, load_ids, load_training
 from ..datasets.support.files import atomic_path
 from ..datasets.support.folders import cache_root
 from .engines.local import Ending, Limits, LocalEngine
@@ -230,7 +230,7 @@ class Executor:
             "validation": load_training(public, "validation")[1],
             "test": test.targets,
         }
-        scored = evaluate(card.kind, card.labels, card.primary_metric, targets, found, test.groups)
+        scored = evaluate(card.kind, card.labels, card.primary_metric, targets, found, test.groups, test.subsets)
         ids = np.concatenate([load_ids(public, "validation"), test.ids])
         _write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
         _write_columns(staged / RESAMPLES, scored.resamples)
@@ -252,6 +252,7 @@ class Executor:
             folds = {fold: dict(scored.folds[fold]) for fold in FOLDS}
             measured |= {
                 **folds,
+                "parts": dict(scored.parts),
                 "policy": scored.policy,
                 "speed": Speed(**outcome.speed),
                 "parameters": outcome.parameters,

@@ -189,9 +189,7 @@ def check_names(tasks: Sequence[str], models: Sequence[str], settings: Mapping[s
     """Refuse a task, protocol, model, preset or setting that there is not, suggesting the nearest."""
     for name in tasks:
         task, protocol = split_name(name)
-        card = TASKS.get(task).card
-        if protocol and protocol not in card.splits:
-            raise unknown_name(f"protocol of {task}", protocol, filter(None, card.splits))
+        TASKS.get(task).card.under(protocol)
     unused = dict(settings)
     known: set[str] = set()
     for name in models:

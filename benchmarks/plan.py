@@ -58,6 +58,7 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
         on_prepare(name)
         base, protocol = split_name(name)
         task = TASKS.get(base)
+        card = task.card.under(protocol)
         start = time.monotonic()
         try:
             prepared = prepare(task, protocol)
@@ -66,9 +67,9 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
         seconds = time.monotonic() - start
         for seed in request.seeds:
             for wanted in request.models:
-                model, cell = _cell(wanted, task.card, prepared, seed, request.settings)
-                obstacle = _obstacle(model, task.card, cell)
-                cells.append(Planned(cell, task.card, model, prepared, seconds, task.sources(), obstacle))
+                model, cell = _cell(wanted, card, prepared, seed, request.settings)
+                obstacle = _obstacle(model, card, cell)
+                cells.append(Planned(cell, card, model, prepared, seconds, task.sources(), obstacle))
     return cells
 
 
@@ -112,7 +113,7 @@ def _with_folders(card: ModelCard, config: Config) -> tuple[dict[str, Scalar], d
 
 def _obstacle(model: Model, task: TaskCard, cell: Cell) -> tuple[Status, str] | None:
     card = model.card
-    if task.modality != card.modality:
+    if card.modality not in (task.modality, "any"):
         return "incompatible", f"{card.name} reads {card.modality}, {task.name} is {task.modality}"
     if task.kind not in card.kinds:
         return "incompatible", f"{card.name} answers {' and '.join(card.kinds)} tasks, {task.name} is {task.kind}"

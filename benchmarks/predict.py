@@ -53,9 +53,7 @@ class Predictor:
         model = MODELS.get(record.model)
         os.environ.update(environment(server_of(model.card, record.config), "cpu"))
         # What it was trained on: the task of today may have other labels, in another order.
-        card = dataclasses.replace(
-            TASKS.get(record.task).card, labels=tuple(record.labels), kind=record.kind, splits={}
-        )
+        card = dataclasses.replace(TASKS.get(record.task).card, labels=tuple(record.labels), kind=record.kind)
         context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())
         built = model.build(record.config, context)
         names = (model.module, *(import_plugin(path).__name__ for path in plugins))

@@ -70,6 +70,14 @@ class Evaluation(_Frozen):
     thresholds: list[float] = []
 
 
+class Part(_Frozen):
+    """The scores of a part of the test fold, under the record's policy; thresholds are the whole fold's."""
+
+    rows: Annotated[int, Field(ge=1)]
+    values: Values
+    undefined: dict[str, list[str]] = {}
+
+
 class Record(_Frozen):
     """A finished cell.
 
@@ -109,6 +117,7 @@ class Record(_Frozen):
     test: dict[str, Evaluation] = {}
     validation: dict[str, Evaluation] = {}
     train: dict[str, Evaluation] = {}
+    parts: dict[str, Part] = Field({}, description="of the test fold, by name, such as `unseen`")
     timings: Timings = Timings()
     speed: Speed | None = None
     memory: Memory | None = None
@@ -131,7 +140,7 @@ class Record(_Frozen):
     @model_validator(mode="after")
     def _possible(self) -> Record:
         if self.status != "ok":
-            if not self.reason or self.test:
+            if not self.reason or self.test or self.parts:
                 raise ValueError(f"a record with status {self.status} needs a reason and has no scores")
             return self
         if self.reason or not self.test or self.policy not in self.test or self.speed is None or self.memory is None:

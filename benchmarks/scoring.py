@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.core import Fold, Kind
 from .metrics import MAIN_METRICS, METRICS, ROW_SUM_TOLERANCE, Average, Scores, rank, score
-from .record import Evaluation
+from .record import Evaluation, Part
 from .thresholds import apply_thresholds, fit_thresholds, policies_for
 
 LOWEST = -1e9
@@ -66,10 +66,11 @@ def refuse(kind: Kind, array: np.ndarray, rows: int, labels: int) -> str:
 
 @dataclass(frozen=True)
 class Scored:
-    """Evaluations by fold and policy, and the resamples of the test fold under the default policy."""
+    """Evaluations by fold and policy; of the test fold under the default policy, its parts and resamples."""
 
     policy: str
     folds: Mapping[Fold, Mapping[str, Evaluation]]
+    parts: Mapping[str, Part]
     resamples: Mapping[str, np.ndarray]
 
 
@@ -80,6 +81,7 @@ def evaluate(
     targets: Mapping[Fold, np.ndarray],
     probabilities: Mapping[Fold, np.ndarray],
     groups: np.ndarray,
+    subsets: Mapping[str, np.ndarray],
 ) -> Scored:
     """Score the test fold under every policy, the others under the default one; thresholds see validation alone.
 
@@ -89,12 +91,15 @@ def evaluate(
         By fold: (n, labels) uint8 or (n,) int64; (n, labels) float32.
     groups
         (n,) of the test fold: rows that are drawn together when the intervals are made.
+    subsets
+        (n,) bool of the test fold by name: parts that are scored apart as well.
     """
     from .bootstrap import bootstrap, interval, resample_weights
 
     default = default_policy(kind)
     folds: dict[Fold, dict[str, Evaluation]] = {fold: {} for fold in probabilities}
     resamples: Mapping[str, np.ndarray] = {}
+    parts: dict[str, Part] = {}
     ranked = {fold: rank(kind, targets[fold], array) for fold, array in probabilities.items()}
     for policy in policies_for(kind):
         chosen = fit_thresholds(policy, kind, targets["validation"], probabilities["validation"], average_of(primary))
@@ -108,6 +113,10 @@ def evaluate(
                 continue
             if policy == default:
                 resamples = bootstrap(kind, targets[fold], array, predictions, resample_weights(groups))
+                parts = {
+                    name: _part(kind, labels, targets[fold][rows], array[rows], predictions[rows])
+                    for name, rows in subsets.items()
+                }
             intervals = {name: interval(resamples[name]) for name in MAIN_METRICS} if policy == default else {}
             folds[fold][policy] = Evaluation(
                 values=dict(scores.values),
@@ -117,7 +126,14 @@ def evaluate(
                 undefined=_named(scores, labels),
                 thresholds=list(chosen.values),
             )
-    return Scored(default, folds, resamples)
+    return Scored(default, folds, parts, resamples)
+
+
+def _part(
+    kind: Kind, labels: Sequence[str], targets: np.ndarray, probabilities: np.ndarray, predictions: np.ndarray
+) -> Part:
+    scores = score(kind, targets, probabilities, predictions)
+    return Part(rows=len(targets), values=dict(scores.values), undefined=_named(scores, labels))
 
 
 def _named(scores: Scores, labels: Sequence[str]) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.core import Fold, from_mapping
-from ..datasets.prepare import load_test_inputs, load_training
+from ..datasets.layout import load_test_inputs, load_training
 from ..datasets.support.errors import UnavailableError
 from ..datasets.support.registry import import_plugin
 from ..zoo import adapter

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from .support.errors import unknown_name
 from .support.registry import Registry, declare
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .images import PixelStore
+
 Kind = Literal["multilabel", "multiclass"]
 Modality = Literal["text", "image"]
 Fold = Literal["train", "validation", "test"]
 FOLDS: tuple[Fold, ...] = get_args(Fold)
+Leak = Literal["group", "exact", "near"]
+"""What may stand in two folds: a group, an input equal to the letter, a near-identical text."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -27,6 +33,39 @@ def check_name(kind: str, name: str) -> None:
     """Refuse a name that could not be a folder, a command-line word and a page address alike."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{kind} name {name!r} must be lower-case words of letters and digits joined by '-'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How the folds of a task are made, and what of the task it changes.
+
+    Attributes
+    ----------
+    split
+        SHA-256 of the canonical fold file of the published data: of the file in ``splits/`` where there is one,
+        of the folds as they must come out where they are computed. Empty where the data could not be had.
+    fingerprint
+        `Examples.fingerprint` of the published data; other data are named as such and scored apart.
+    leaks
+        Why the folds share what honest folds do not, by kind of leak: the audit counts such a leak and
+        fails any other.
+    labels
+        In place of the task's, where the protocol asks for others.
+    """
+
+    description: str
+    split: str = ""
+    fingerprint: str = ""
+    leaks: Mapping[Leak, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if strange := set(self.leaks) - set(get_args(Leak)):
+            raise ValueError(f"protocol: unknown kinds of leak {sorted(strange)}")
+        object.__setattr__(self, "leaks", MappingProxyType(dict(self.leaks)))
+
+
+HONEST = Protocol(description="70/10/20 by iterative stratification over groups; no group in two folds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +86,12 @@ class TaskCard:
         Figures about the data that a reader asserts, in the words of the data card.
     requires
         Importable modules that reading needs, found by name and not imported; `extra` installs them.
-    splits
-        SHA-256 of each committed fold file by protocol; the protocol without a name is the honest default.
-        A task without one gets its folds computed, deterministically, when it is prepared.
+    protocols
+        By name; the one without a name is the honest default.
+    tabular
+        Columns of numbers that a model of images is given beside the pixels, in this order.
+    image_size
+        Images are kept as squares of this side (pixels), smaller where the originals are; 0 for text.
     """
 
     name: str
@@ -68,7 +110,9 @@ class TaskCard:
     counts: Mapping[str, int] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     extra: str = ""
-    splits: Mapping[str, str] = field(default_factory=dict)
+    protocols: Mapping[str, Protocol] = field(default_factory=lambda: {"": HONEST})
+    tabular: tuple[str, ...] = ()
+    image_size: int = 0
 
     def __post_init__(self) -> None:
         check_name("task", self.name)
@@ -79,7 +123,25 @@ class TaskCard:
         if self.version < 1:
             raise ValueError(f"task {self.name}: version {self.version} must be 1 or more")
         object.__setattr__(self, "counts", MappingProxyType(dict(self.counts)))
-        object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
+        if "" not in self.protocols:
+            raise ValueError(f"task {self.name}: it has no default protocol (the one named '')")
+        for name in filter(None, self.protocols):
+            check_name("protocol", name)
+        if (self.modality == "image") != (self.image_size > 0) or (self.tabular and self.modality != "image"):
+            raise ValueError(f"task {self.name}: image_size and tabular belong to image tasks, which need a size")
+        object.__setattr__(self, "protocols", MappingProxyType(dict(self.protocols)))
+
+    def under(self, protocol: str) -> TaskCard:
+        """Return the card as `protocol` has it: with its labels.
+
+        Raises
+        ------
+        UserError
+            If the task has no such protocol.
+        """
+        if protocol not in self.protocols:
+            raise unknown_name(f"protocol of {self.name}", protocol, filter(None, self.protocols))
+        return replace(self, labels=self.protocols[protocol].labels or self.labels)
 
 
 @dataclass(frozen=True)
@@ -91,22 +153,39 @@ class Examples:
     ids
         (n,) distinct strings.
     inputs
-        (n,) object array of strings for text.
+        (n,) object array of strings for text; (n,) int64 rows of `pixels` for images.
     targets
         (n, labels) uint8 of 0 and 1 for multi-label; (n,) int64 class numbers for multi-class.
     groups
-        (n,) int64; rows with the same number never stand in two folds.
+        (n,) int64; rows with the same number never stand in two folds of an honest protocol.
+    columns
+        What else is known of each row and says nothing of its target beyond the input: (n,) strings (object)
+        or numbers (float, NaN where unknown) by name. The card's `tabular` names some of them.
+    folds
+        (n,) int64 index into ``FOLDS``, -1 for a row that is left out, where the source or the protocol deals
+        the rows itself; None for the committed or computed folds.
+    subsets
+        (n,) bool by name: parts of the test fold that are scored apart as well.
+    pixels
+        Where the images are kept.
     """
 
     ids: np.ndarray
     inputs: np.ndarray
     targets: np.ndarray
     groups: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folds: np.ndarray | None = None
+    subsets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    pixels: PixelStore | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(self.ids), len(self.inputs), len(self.targets), len(self.groups)}
+        parts = (self.ids, self.inputs, self.targets, self.groups, *self.columns.values(), *self.subsets.values())
+        lengths = {len(part) for part in (*parts, *([] if self.folds is None else [self.folds]))}
         if len(lengths) != 1:
-            raise ValueError(f"ids, inputs, targets and groups differ in length: {sorted(lengths)}")
+            raise ValueError(f"ids, inputs, targets, groups, columns, folds or subsets differ in length: {lengths}")
+        for name in ("columns", "subsets"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("ids are not distinct")
 
@@ -129,11 +208,20 @@ class Examples:
             len(self) and not 0 <= self.targets.min() <= self.targets.max() <= top
         ):
             raise ValueError(f"task {card.name}: targets must be whole numbers from 0 to {top}")
+        if card.modality == "image" and self.pixels is None:
+            raise ValueError(f"task {card.name}: an image task needs pixels")
+        if missing := [name for name in card.tabular if name not in self.columns]:
+            raise ValueError(f"task {card.name}: it has no column {', '.join(missing)}")
+
+    def contents(self) -> np.ndarray:
+        """Return (n,) strings that are equal where the inputs are: the texts, or the digests of the pixels."""
+        return self.inputs if self.pixels is None else self.pixels.contents(self.inputs)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all rows: equal for equal data, whatever file or machine it came from."""
         digest = hashlib.sha256()
-        for column in (self.ids, self.inputs):
+        extra = (self.columns[name].astype(str) for name in sorted(self.columns))
+        for column in (self.ids, self.contents(), *extra):
             for value in column:
                 text = str(value).encode()
                 digest.update(len(text).to_bytes(8, "little") + text)
@@ -141,28 +229,40 @@ class Examples:
         return digest.hexdigest()
 
 
+Reader = Callable[[], Examples] | Callable[[str], Examples]
+
+
 @dataclass(frozen=True)
 class Task:
     """A task: its card, the reader of its examples, and the raw files that it reads.
 
-    `sources` names the files without opening them; their SHA-256 tells whether a cached preparation still
-    holds, and workers are kept from opening them. A task that makes its examples up has none.
+    `sources` names the raw files and folders, which it fetches where they are not there yet: their content tells
+    whether a cached preparation still holds, and workers are kept from opening them. A task that makes its
+    examples up has none.
     """
 
     card: TaskCard
-    read: Callable[[], Examples]
+    reader: Reader
     sources: Callable[[], tuple[Path, ...]] = tuple
     module: str = ""
 
+    def read(self, protocol: str = "") -> Examples:
+        """Return the examples under `protocol`; a reader without a parameter reads the same for each."""
+        self.card.under(protocol)
+        takes = len(inspect.signature(self.reader).parameters)
+        return self.reader(protocol) if takes else self.reader()  # type: ignore[call-arg]
 
-def task(card: TaskCard, sources: Callable[[], tuple[Path, ...]] = tuple) -> Callable[[Callable[[], Examples]], Task]:
+
+def task(card: TaskCard, sources: Callable[[], tuple[Path, ...]] = tuple) -> Callable[[Reader], Task]:
     """Register the decorated reader as the task that `card` describes.
 
     >>> @task(TaskCard(name="my-task", ...))
     ... def read() -> Examples: ...
+
+    A reader whose examples differ between protocols takes the protocol's name: ``def read(protocol: str)``.
     """
 
-    def decorate(read: Callable[[], Examples]) -> Task:
+    def decorate(read: Reader) -> Task:
         return declare(Task(card, read, sources, read.__module__), read.__module__)
 
     return decorate
@@ -173,14 +273,22 @@ TASKS: Registry[Task] = Registry("task", Task, "zoobench.datasets.tasks", "zoobe
 
 def from_mapping(values: Mapping[str, Any]) -> TaskCard:
     """Return the card that `as_mapping` made `values` of."""
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return TaskCard(**plain)
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    plain["protocols"] = {
+        name: Protocol(**{**protocol, "labels": tuple(protocol["labels"])})
+        for name, protocol in values["protocols"].items()
+    }
+    return TaskCard(**plain)  # type: ignore[arg-type]
 
 
 def as_mapping(card: TaskCard) -> dict[str, Any]:
     """Return a card as plain JSON values."""
-    values = {name: getattr(card, name) for name in card.__dataclass_fields__}
-    return {
-        name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-    }
+    return {name: _plain(getattr(card, name)) for name in card.__dataclass_fields__}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, Protocol):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return list(value) if isinstance(value, tuple) else value

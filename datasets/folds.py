@@ -1,7 +1,7 @@
 """Folds: how examples are dealt to train, validation and test, and the files that fix the deal.
 
-``python -m zoobench.datasets.folds TASK`` makes the folds of a task, writes their file and prints the SHA-256
-that belongs on the task's card.
+``python -m zoobench.datasets.folds TASK[@PROTOCOL]`` makes the folds of a task, writes their file and prints the
+SHA-256 and the fingerprint that belong on the task's card.
 """
 
 from __future__ import annotations
@@ -93,11 +93,14 @@ def split_path(task: str, protocol: str = "") -> Path:
 
 
 def split_text(ids: np.ndarray, folds: np.ndarray) -> str:
-    """Return the canonical text of a fold file: columns ``id,fold``, sorted by id, LF line ends."""
+    """Return the canonical text of a fold file: columns ``id,fold``, sorted by id, LF line ends.
+
+    Rows that are left out (fold -1) do not stand in it.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_HEADER)
-    writer.writerows(sorted((str(key), FOLDS[fold]) for key, fold in zip(ids, folds, strict=True)))
+    writer.writerows(sorted((str(key), FOLDS[fold]) for key, fold in zip(ids, folds, strict=True) if fold >= 0))
     return stream.getvalue()
 
 
@@ -112,13 +115,16 @@ def write_split(path: Path, ids: np.ndarray, folds: np.ndarray) -> str:
     return split_sha256(ids, folds)
 
 
-def read_split(path: Path, sha256: str, ids: np.ndarray) -> np.ndarray:
+def read_split(path: Path, sha256: str, ids: np.ndarray) -> np.ndarray | None:
     """Return the (n,) int64 fold index of each of `ids`, as the file at `path` fixes it.
+
+    A part of the published data keeps the folds that it has there. None if one of `ids` is not in the file:
+    these are other data, and their folds are to be made anew.
 
     Raises
     ------
     UserError
-        If the file is missing, is not the one with this SHA-256, or holds other ids than `ids`.
+        If the file is missing or is not the one with this SHA-256.
     """
     try:
         raw = path.read_bytes()
@@ -130,13 +136,8 @@ def read_split(path: Path, sha256: str, ids: np.ndarray) -> np.ndarray:
             "its task; restore the file"
         )
     fixed = {row["id"]: FOLDS.index(row["fold"]) for row in csv.DictReader(io.StringIO(raw.decode()))}
-    strangers = sorted(fixed.keys() ^ {str(key) for key in ids})
-    if strangers:
-        side = "the file" if strangers[0] in fixed else "the data"
-        raise UserError(
-            f"fold file {path} does not fit the data: {len(strangers)} ids are in one and not in the other, "
-            f"the first, {strangers[0]!r}, only in {side}; these are other data than the folds were made for"
-        )
+    if any(str(key) not in fixed for key in ids):
+        return None
     return np.array([fixed[str(key)] for key in ids], dtype=np.int64)
 
 
@@ -146,18 +147,20 @@ def default_folds(examples: Examples) -> np.ndarray:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the default folds of the task named in `arguments`, write them, print the file and its SHA-256."""
+    """Write the folds of the task named in `arguments`; print their SHA-256, the data's fingerprint and the file."""
     if len(arguments) != 1:
-        print("usage: python -m zoobench.datasets.folds TASK", file=sys.stderr)
+        print("usage: python -m zoobench.datasets.folds TASK[@PROTOCOL]", file=sys.stderr)
         return 2
+    name, _, protocol = arguments[0].partition("@")
     try:
-        task = TASKS.get(arguments[0])
-        examples = task.read()
+        examples = TASKS.get(name).read(protocol)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    path = split_path(task.card.name)
-    print(f"{write_split(path, examples.ids, default_folds(examples))}  {path}")
+    path = split_path(name, protocol)
+    dealt = default_folds(examples) if examples.folds is None else examples.folds
+    print(f"split       {write_split(path, examples.ids, dealt)}")
+    print(f"fingerprint {examples.fingerprint()}\nwritten to  {path}")
     return 0
 
 

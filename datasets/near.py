@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-# Upper bound of one block of the distance matrix in MiB: memory stays flat however many texts there are.
-_BLOCK_MIB = 128
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+THRESHOLD = 0.9
 # A cosine that is the threshold but for its rounding counts as the threshold, so that machines agree.
 _ROUNDING = 1e-9
+# Candidate pairs compared at once: memory stays flat however many texts there are.
+_BLOCK = 400_000
 
 
-def near_identical_groups(texts: Sequence[str] | np.ndarray, threshold: float = 0.9) -> np.ndarray:
-    """Group texts that are near-identical, directly or through others in between.
+@dataclass(frozen=True)
+class NearTexts:
+    """Which texts are near-identical.
 
-    Two texts are joined when the cosine of their TF-IDF vectors (scikit-learn's defaults: lower-cased words
-    of two or more characters, L2 norm) is at least `threshold`; a group is a connected component of those
-    pairs. Texts that are equal to the letter are always joined, also when they hold no word.
+    Attributes
+    ----------
+    member
+        (n,) int64: texts with one number have the same words as often, or are equal to the letter.
+    links
+        (pairs, 2) int64 of those numbers: all pairs whose cosine reaches the threshold.
+    """
+
+    member: np.ndarray
+    links: np.ndarray
+
+    def groups(self) -> np.ndarray:
+        """Return (n,) int64 groups of texts joined directly or through others: 0, 1, … as they first appear."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        count = int(self.member.max(initial=-1)) + 1
+        graph = coo_matrix((np.ones(len(self.links), bool), tuple(self.links.T)), shape=(count, count))
+        return _by_first_appearance(connected_components(graph, directed=False)[1][self.member])
+
+    def beside(self, rows: np.ndarray) -> np.ndarray:
+        """Return (n,) bool: which texts have a near-identical one among the (n,) bool `rows`; each has itself."""
+        held = np.zeros(int(self.member.max(initial=-1)) + 1, bool)
+        held[self.member[rows]] = True
+        near = held.copy()
+        for one, other in ((0, 1), (1, 0)):
+            near[self.links[held[self.links[:, one]], other]] = True
+        return near[self.member]
+
+
+def near_identical_groups(texts: Sequence[str] | np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """Return the (n,) int64 groups of texts that are near-identical, directly or through others in between."""
+    return near_identical(texts, threshold).groups()
+
+
+def near_identical(texts: Sequence[str] | np.ndarray, threshold: float = THRESHOLD) -> NearTexts:
+    """Find all texts whose TF-IDF vectors have a cosine of at least `threshold`, exactly.
+
+    The vectors are scikit-learn's defaults: lower-cased words of two or more characters, L2 norm; a text
+    without a word is near to its equals alone. Comparing every two of n texts is quadratic; here only texts that
+    share one of their rarest words are compared (prefix filtering: Bayardo, Ma, Srikant 2007, "Scaling Up All
+    Pairs Similarity Search", WWW). With the words of each vector in one order, rarest first, its prefix ends
+    with the last word from which on its rest still has a norm of `threshold`. The first word that two vectors
+    share bounds their cosine by the norm of either's rest from there: a near pair shares it in both prefixes.
+    The prefixes of 66,161 radiology reports hold 1.8 words on average.
 
     Parameters
     ----------
@@ -25,37 +75,81 @@ def near_identical_groups(texts: Sequence[str] | np.ndarray, threshold: float = 
         (n,) strings.
     threshold
         Cosine in (0, 1].
-
-    Returns
-    -------
-    (n,) int64 group numbers, 0, 1, 2, … in the order in which the groups first appear.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold {threshold} is not in (0, 1]")
+    distinct, first = _number(texts)
+    vectors = _vectors(texts, distinct, first)
+    if vectors is None:
+        return NearTexts(distinct, np.zeros((0, 2), np.int64))
+    member, kept = _number(_keys(vectors))
+    links = np.concatenate([*_near(vectors[kept], threshold - _ROUNDING), np.zeros((0, 2), np.int64)])
+    return NearTexts(member[distinct], links)
+
+
+def _number(values: Iterable[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (n,) number of each value among the distinct ones, and the (distinct,) row where each first stands."""
     number: dict[str, int] = {}
-    distinct = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
-    if not number:
-        return distinct
-    return _by_first_appearance(_components(list(texts), list(number), threshold)[distinct])
+    numbers = np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
+    return numbers, np.unique(numbers, return_index=True)[1].astype(np.int64)
 
 
-def _components(texts: list[str], distinct: list[str], threshold: float) -> np.ndarray:
-    """Return the (distinct,) component of each distinct text; word weights are those of all texts."""
-    from scipy.sparse.csgraph import connected_components
-    from sklearn import config_context
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.neighbors import radius_neighbors_graph
-    from threadpoolctl import threadpool_limits
+def _vectors(texts: Sequence[str] | np.ndarray, distinct: np.ndarray, first: np.ndarray) -> csr_matrix | None:
+    """Return TF-IDF rows of the distinct texts, the rarest word first; None if no text holds a word.
 
-    vectorizer = TfidfVectorizer()
+    A word weighs what it weighs in all texts, so each distinct row counts as often as it stands there.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+    vectorizer = CountVectorizer()
     words = vectorizer.build_analyzer()
-    if not any(words(text) for text in distinct):
-        return np.arange(len(distinct))
-    vectors = vectorizer.fit(texts).transform(distinct)
-    # Sparse products gain nothing from BLAS threads, which only wait for one another here.
-    with threadpool_limits(1, user_api="blas"), config_context(working_memory=_BLOCK_MIB):
-        graph = radius_neighbors_graph(vectors, 1 - threshold + _ROUNDING, metric="cosine")
-    return connected_components(graph, directed=False)[1]
+    chosen = [texts[row] for row in first]
+    if not any(words(text) for text in chosen):
+        return None
+    counts = csr_matrix(vectorizer.fit_transform(chosen))
+    counts = csr_matrix(counts[:, np.argsort(np.bincount(counts.indices), kind="stable")])
+    counts.sort_indices()
+    return csr_matrix(TfidfTransformer().fit(counts[distinct]).transform(counts))
+
+
+def _keys(vectors: csr_matrix) -> Iterator[str]:
+    """Yield a string for each row, equal for equal rows; no two rows without a word are equal.
+
+    A corpus of pairs marked in one text holds it hundreds of times: same words, same vector, compared once.
+    """
+    for row, (low, high) in enumerate(zip(vectors.indptr[:-1], vectors.indptr[1:], strict=True)):
+        held = vectors.indices[low:high].tobytes() + vectors.data[low:high].tobytes()
+        yield hashlib.blake2b(held, digest_size=16).hexdigest() if held else f"row {row}"
+
+
+def _near(vectors: csr_matrix, threshold: float) -> Iterator[np.ndarray]:
+    """Yield blocks of (pairs, 2) rows of distinct `vectors` whose product reaches `threshold`."""
+    from scipy.sparse import csr_matrix
+
+    lengths = np.diff(vectors.indptr)
+    summed = np.concatenate([[0.0], np.cumsum(vectors.data**2)])
+    rest = np.repeat(summed[vectors.indptr[1:]], lengths) - summed[:-1]
+    # Rounding may only ever let more through.
+    prefix = rest >= (threshold - 1e-6) ** 2
+    ones = prefix.astype(np.int32)
+    prefixes = csr_matrix((ones, vectors.indices.copy(), vectors.indptr.copy()), shape=vectors.shape)
+    prefixes.eliminate_zeros()
+    shared = np.bincount(prefixes.indices, minlength=vectors.shape[1])
+    work = np.cumsum(prefixes @ shared)
+    transposed = csr_matrix(prefixes.T)
+    start = 0
+    while start < vectors.shape[0]:
+        before = work[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(work, before + _BLOCK, side="right")))
+        met = (prefixes[start:stop] @ transposed).tocoo()
+        left, right = met.row + start, met.col
+        for part in np.array_split(np.flatnonzero(left < right), max(1, met.nnz // _BLOCK)):
+            one, other = left[part], right[part]
+            cosine = np.asarray(vectors[one].multiply(vectors[other]).sum(axis=1)).ravel()
+            near = cosine >= threshold
+            yield np.column_stack([one[near], other[near]]).astype(np.int64)
+        start = stop
 
 
 def _by_first_appearance(numbers: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ..datasets.core import TASKS, TaskCard
+from ..datasets.core import TASKS, Protocol, TaskCard
 from ..datasets.support.errors import unknown_name
 from ..zoo.core import MODELS, ModelCard, split_name
 
@@ -82,7 +82,7 @@ def card_of(name: str) -> RenderableType:
 
 def _model_card(card: ModelCard) -> RenderableType:
     facts = {
-        "answers": " and ".join(card.kinds) + f" tasks on {card.modality}",
+        "answers": " and ".join(card.kinds) + f" tasks on {'anything' if card.modality == 'any' else card.modality}",
         "framework": card.framework,
         "needs": f"{', '.join(card.requires)}  (pip install 'zoobench[{card.extra}]')"
         if card.requires
@@ -117,7 +117,7 @@ def _task_card(card: TaskCard) -> RenderableType:
         "labels": "; ".join(card.labels),
         "primary metric": card.primary_metric,
         "kept together": card.group,
-        "protocols": ", ".join(name or "default" for name in card.splits) or "default (computed)",
+        **{_protocol_name(name): _protocol(protocol) for name, protocol in card.protocols.items()},
         **{name: f"{count:,}" for name, count in card.counts.items()},
         "licence": card.licence,
         "source": card.source,
@@ -125,6 +125,15 @@ def _task_card(card: TaskCard) -> RenderableType:
     }
     run = f"run it:  zoobench run --task {card.name}"
     return Group(_head(card.name, card.title), Text(card.description), "", _facts(facts), "", run)
+
+
+def _protocol_name(name: str) -> str:
+    return f"protocol @{name}" if name else "protocol"
+
+
+def _protocol(protocol: Protocol) -> str:
+    leaks = "; ".join(f"leaks ({kind}): {why}" for kind, why in protocol.leaks.items())
+    return ". ".join(part for part in (protocol.description, leaks) if part)
 
 
 def _suite_card(name: str) -> RenderableType:

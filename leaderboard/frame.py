@@ -33,7 +33,7 @@ _FIRST_METRICS = (
 METRIC_COLUMNS = [*_FIRST_METRICS, *(name for name in METRICS if name not in _FIRST_METRICS)]
 COLUMNS = [
     *("rank", "task", "model", "preset", "mode", "settings", "seeds", "status", "reason"),
-    *("primary", "ranked_by", "value", "low", "high", "tied"),
+    *("primary", "ranked_by", "value", "low", "high", "tied", "unseen"),
     *METRIC_COLUMNS,
     *(*_PARTS, *_COSTS, "parameters", "device", "threads", "beside", "hardware"),
     *(
@@ -125,7 +125,7 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     rows = _of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
     rows = rows.assign(group=rows.groupby("row", sort=False).ngroup(), ok=rows["status"] == "ok")
     ok = _where(rows, rows["ok"])
-    averaged = [*METRIC_COLUMNS, *_PARTS, *_COSTS, *_BOUNDS]
+    averaged = ["unseen", *METRIC_COLUMNS, *_PARTS, *_COSTS, *_BOUNDS]
     shared = rows.drop(columns=[*averaged, "seed", "reason", "beside"])
     shared = shared.iloc[np.lexsort((rows["ok"], rows["group"]))].drop_duplicates("group", keep="last")
     by_group = ok.groupby("group")

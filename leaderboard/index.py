@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
 from ..benchmarks.store import RECORD, read_record
+from ..datasets.layout import UNSEEN
 from ..datasets.support.files import atomic_path, lock, sha256_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 ID_LENGTH = 20
 """Hexadecimal digits of a name made from a hash."""
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the columns below, or how they are filled, change."""
 
 TABLE = ("task", "data_fingerprint", "split_sha256")
@@ -62,6 +63,7 @@ _WHOLE = (
 _REAL = (
     *("prepare_s", "features_s", "tune_s", "fit_only_s", "fit_s", "predict_s"),
     *("latency_p50_ms", "latency_p95_ms", "rows_per_second", "memory_gb", "memory_baseline_gb", "memory_gpu_gb"),
+    "unseen",
 )
 
 _SAME = (
@@ -314,6 +316,8 @@ def _scores(record: Record) -> dict[str, float | None]:
     found = {name: value for name, value in evaluation.values.items() if name in METRICS}
     for metric in MAIN_METRICS:
         found[low(metric)], found[high(metric)] = evaluation.intervals.get(metric) or (None, None)
+    if unseen := record.parts.get(UNSEEN):
+        found["unseen"] = unseen.values.get(record.primary_metric)
     return found
 
 

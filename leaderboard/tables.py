@@ -47,7 +47,7 @@ _HEADINGS = {
     "balanced_accuracy": "Balanced acc.",
 }
 _KEPT_FIRST = (
-    *("rank", "model", "value", "hardware", "fit_s", "seeds", "f1_micro", "accuracy", "latency_p50_ms"),
+    *("rank", "model", "value", "unseen", "hardware", "fit_s", "seeds", "f1_micro", "accuracy", "latency_p50_ms"),
     *("roc_auc_macro", "memory_gb", "f1_macro", "hamming_loss", "balanced_accuracy", "exact_match"),
 )
 _NEVER_DROPPED = 3
@@ -187,6 +187,7 @@ def _columns(done: list[Row], places: Places) -> list[Column]:
         Column("model", "Model", [_model(row) for row in done], right=False),
         Column("seeds", "Seeds", [row["seeds"].replace(" of ", "/") for row in done]),
         Column("value", METRICS[ranked_by].title, [_value(row) for row in done], right=False),
+        Column("unseen", "Unseen", [_or_missing(row["unseen"], "{:.3f}".format) for row in done]),
         *(_metric(name, done) for name in metrics),
         Column("fit_s", "Fit\ns", _fit(done)),
         Column("latency_p50_ms", "Latency\nms", [_or_missing(row["latency_p50_ms"], _figure) for row in done]),
@@ -252,6 +253,8 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
             "[low, high]: 95% bootstrap interval. Latency: one example, median. "
             "Fit: features of the training and validation texts, tuning and fit."
         )
+    if any(row["unseen"] is not None for row in rows):
+        notes.append("Unseen: the primary metric on the test rows whose input no training or validation row has.")
     if any(row["beside"] for row in rows):
         notes.append(f"{SHARED} measured while other cells ran, so slower than alone")
     accelerated = any(device != "cpu" for _, device in places)

@@ -56,6 +56,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _isolated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOBENCH_CACHE", str(cache))
     monkeypatch.delenv("ZOOBENCH_RESULTS", raising=False)
+    monkeypatch.delenv("ZOOBENCH_DATA", raising=False)
+
+
+REAL_DATA = Path(os.environ.get("ZOOBENCH_DATA", Path(__file__).parents[2] / "shared" / "data")).absolute()
+
+
+@pytest.fixture
+def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the published files (see datasets/README.md); the test is skipped where there is none."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the published files are not here: set ZOOBENCH_DATA to a folder that holds them")
+    monkeypatch.setenv("ZOOBENCH_DATA", str(REAL_DATA))
+    return REAL_DATA
 
 
 @pytest.fixture(scope="session")

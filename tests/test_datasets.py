@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from zoobench.datasets import folds
 from zoobench.datasets import prepare as preparation
-from zoobench.datasets.core import FOLDS, Examples, Task, TaskCard
+from zoobench.datasets.core import FOLDS, Examples, Protocol, Task, TaskCard
 from zoobench.datasets.folds import (
     shared_groups,
     split_sha256,
     write_split,
 )
-from zoobench.datasets.prepare import Prepared, load_test_inputs, load_training, prepare
+from zoobench.datasets.images import PixelStore
+from zoobench.datasets.layout import load_columns, load_test_inputs, load_training
+from zoobench.datasets.prepare import Prepared, prepare
 from zoobench.datasets.support.errors import UnavailableError, UserError
 from zoobench.datasets.support.files import read_json, sha256_file
 from zoobench.datasets.support.registry import Registry, import_plugin
@@ -114,7 +116,7 @@ def test_summary_counts_rows_and_positives(source):
     assert summary["shared_groups"] == 0
 
 
-def test_task_is_read_once_until_card_file_or_code_changes(source, tmp_path, monkeypatch):
+def test_task_is_read_once_until_card_file_or_code_changes(source, monkeypatch):
     counted = Counted(make(), source)
     first = prepare(counted.task)
     assert prepare(counted.task) == first
@@ -124,9 +126,7 @@ def test_task_is_read_once_until_card_file_or_code_changes(source, tmp_path, mon
     source.write_text("raw, again")
     assert prepare(counted.task).folder != first.folder
     assert counted.reads == 2
-    code = tmp_path / "code.py"
-    code.write_text("changed")
-    monkeypatch.setattr(preparation, "_CODE", (code,))
+    monkeypatch.setattr(preparation, "code_fingerprint", lambda module, room: "changed")
     prepare(counted.task)
     assert counted.reads == 3
 
@@ -207,7 +207,11 @@ def test_committed_folds_are_used_and_protocols_known_by_name(source, tmp_path, 
         protocol: write_split(folds.split_path("made-up", protocol), examples.ids, dealt)
         for protocol, dealt in {"": honest, "random": leaky}.items()
     }
-    task = Counted(examples, source, splits=splits).task
+    protocols = {
+        "": Protocol(description="honest", split=splits[""]),
+        "random": Protocol(description="by row", split=splits["random"], leaks={"group": "rows are dealt alone"}),
+    }
+    task = Counted(examples, source, protocols=protocols).task
     random = prepare(task, "random")
     assert (random.protocol, random.split_sha256) == ("random", splits["random"])
     assert random.folder.parent.name == "made-up@random"
@@ -222,8 +226,90 @@ def test_default_folds_that_part_a_group_are_refused(source, tmp_path, monkeypat
     examples = make()
     monkeypatch.setattr(folds, "SPLITS", tmp_path)
     digest = write_split(folds.split_path("made-up"), examples.ids, np.arange(len(examples)) % 3)
-    with pytest.raises(UserError, match=r"default folds part \d+ groups \(number\)"):
-        prepare(Counted(examples, source, splits={"": digest}).task)
+    with pytest.raises(UserError, match=r"its folds part \d+ groups \(number\)"):
+        prepare(Counted(examples, source, protocols={"": Protocol(description="leaky", split=digest)}).task)
+
+
+def test_reader_may_deal_itself_and_leave_rows_out(source):
+    dealt = np.arange(300) % 4 - 1
+    examples = replace(make(), folds=dealt, groups=np.arange(300))
+    prepared = prepare(Counted(examples, source).task)
+    assert dict(prepared.rows) == {"train": 75, "validation": 75, "test": 75}
+    assert set(prepared.sealed_test().ids) == set(examples.ids[dealt == 2])
+    assert read_json(prepared.folder / "prepared.json")["left_out"] == 75
+    assert prepared.split_sha256 == folds.split_sha256(examples.ids[dealt >= 0], dealt[dealt >= 0])
+
+
+def test_part_of_the_published_data_keeps_its_folds_and_other_data_get_new_ones(source, tmp_path, monkeypatch, caplog):
+    whole = make()
+    monkeypatch.setattr(folds, "SPLITS", tmp_path)
+    fixed = folds.default_folds(whole)
+    split = write_split(folds.split_path("made-up"), whole.ids, fixed)
+    protocols = {"": Protocol(description="fixed", split=split, fingerprint=whole.fingerprint())}
+    part = Examples(whole.ids[:150], whole.inputs[:150], whole.targets[:150], whole.groups[:150])
+    kept = prepare(Counted(part, source, protocols=protocols).task)
+    assert set(kept.sealed_test().ids) == set(part.ids[fixed[:150] == 2])
+    assert "other data than the published ones" in caplog.text
+    strangers = replace(whole, ids=np.array([f"other-{number}" for number in range(300)], dtype=object))
+    task = Counted(strangers, source, protocols=protocols).task
+    np.testing.assert_array_equal(preparation.deal(task, "", strangers), fixed)
+    caplog.clear()
+    source.write_text("whole")
+    prepare(Counted(whole, source, protocols=protocols).task)
+    assert not caplog.text
+    monkeypatch.setattr(folds, "SPLITS", tmp_path / "nowhere")
+    monkeypatch.setattr(folds, "default_folds", lambda examples: np.roll(fixed, 1))
+    ungrouped = replace(whole, groups=np.arange(300))
+    source.write_text("ungrouped")
+    pinned = {"": Protocol(description="computed", split=split, fingerprint=ungrouped.fingerprint())}
+    with pytest.raises(UserError, match="came out otherwise than published"):
+        prepare(Counted(ungrouped, source, protocols=pinned).task)
+
+
+def test_columns_and_subsets_are_laid_out_and_the_unseen_found(source):
+    examples = make()
+    inputs = examples.inputs.copy()
+    dealt = folds.default_folds(examples)
+    train, test = np.flatnonzero(dealt == 0), np.flatnonzero(dealt == 2)
+    inputs[test[:5]] = inputs[train[0]]
+    examples = replace(
+        examples,
+        inputs=inputs,
+        columns={"title": np.array([f"t{n}" for n in range(300)], dtype=object), "year": np.arange(300) / 2},
+        subsets={"even": np.arange(300) % 2 == 0, "all": np.ones(300, bool)},
+        folds=dealt,
+    )
+    prepared = prepare(Counted(examples, source).task)
+    public, sealed = prepared.folder / "public", prepared.sealed_test()
+    number = np.array([int(key.partition("-")[2]) for key in sealed.ids])
+    assert set(sealed.subsets) == {"even", "unseen"}, "a part that is the whole is none"
+    np.testing.assert_array_equal(sealed.subsets["even"], number % 2 == 0)
+    np.testing.assert_array_equal(~sealed.subsets["unseen"], np.isin(number, test[:5]))
+    for fold, rows in (("train", train), ("test", number)):
+        columns = load_columns(public, fold)
+        assert list(columns["title"]) == [f"t{n}" for n in rows]
+        np.testing.assert_array_equal(columns["year"], rows / 2)
+
+
+def test_image_task_hands_out_batches_of_its_store(source, tmp_path):
+    store = tmp_path / "cache" / "pixels" / "key"
+    store.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), np.uint8)
+    np.save(store / "pixels.npy", pixels)
+    np.save(store / "digests.npy", np.arange(300 * 16).reshape(300, 16).astype(np.uint8))
+    rows = np.random.default_rng(1).permutation(300)
+    ages = np.where(np.arange(300) % 7, np.arange(300.0), np.nan)
+    examples = replace(make(), inputs=rows, pixels=PixelStore(store), columns={"age": ages})
+    prepared = prepare(Counted(examples, source, modality="image", image_size=8, tabular=("age",)).task)
+    train, _ = load_training(prepared.folder / "public", "train")
+    test, sealed = load_test_inputs(prepared.folder / "public"), prepared.sealed_test()
+    number = np.array([int(key.partition("-")[2]) for key in sealed.ids])
+    np.testing.assert_array_equal(test[3:9].load(), pixels[rows[number[3:9]]])
+    np.testing.assert_array_equal(test.tabular[:, 0], ages[number].astype(np.float32))
+    assert (len(train), train.names, len(train[np.array([4, 1])])) == (prepared.rows["train"], ("age",), 2)
+    assert isinstance(train.pixels, np.memmap)
+    (prepared.folder / "public" / "pixels.npy").unlink()
+    assert prepare(Counted(examples, source, modality="image", image_size=8, tabular=("age",)).task) == prepared
 
 
 @pytest.mark.parametrize(
@@ -289,6 +375,7 @@ def test_command_writes_the_file_and_prints_its_hash(tmp_path, monkeypatch, caps
     monkeypatch.setattr(folds, "SPLITS", tmp_path)
     monkeypatch.setattr(folds.TASKS, "get", lambda name: counted.task)
     assert folds.main(["made-up"]) == 0
-    digest, path = capsys.readouterr().out.split()
+    _, digest, _, fingerprint, _, _, path = capsys.readouterr().out.split()
+    assert fingerprint == counted.examples.fingerprint()
     assert Path(path) == tmp_path / "made-up.csv"
     assert digest == sha256_file(Path(path))

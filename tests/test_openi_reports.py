@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from zoobench.datasets import folds
 from zoobench.datasets.core import FOLDS, TASKS
-from zoobench.datasets.prepare import load_test_inputs, load_training, prepare
+from zoobench.datasets.layout import load_test_inputs, load_training
+from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.errors import UnavailableError, UserError
 from zoobench.datasets.support.files import sha256_file
 from zoobench.datasets.tasks import openi_reports
@@ -33,7 +34,7 @@ def examples():
 
 @pytest.fixture(scope="module")
 def dealt(examples):
-    return folds.read_split(folds.split_path(CARD.name), CARD.splits[""], examples.ids)
+    return folds.read_split(folds.split_path(CARD.name), CARD.protocols[""].split, examples.ids)
 
 
 def test_archive_is_the_published_one(raw):
@@ -101,7 +102,7 @@ def test_no_text_of_a_later_fold_has_a_near_twin_in_training(examples, dealt):
 
 def test_committed_folds_are_the_computed_ones(examples, dealt):
     np.testing.assert_array_equal(dealt, folds.default_folds(examples))
-    assert folds.split_sha256(examples.ids, dealt) == CARD.splits[""] == sha256_file(folds.split_path(CARD.name))
+    assert folds.split_sha256(examples.ids, dealt) == CARD.protocols[""].split == sha256_file(folds.split_path(CARD.name))
 
 
 def test_prepared_twice_is_read_once(tmp_path, monkeypatch, examples, dealt):
@@ -177,7 +178,7 @@ def test_other_archive_is_other_data_and_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(openi_reports, "archive", lambda: path)
     examples = openi_reports.read.read()
     assert list(examples.ids) == ["CXR7"]
-    assert "other data than the card describes" in caplog.text
+    assert "other data than the published ones: 1 reports (published: 3,955)" in caplog.text
 
 
 BOMB = b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><eCitation><uId id="&b;"/></eCitation>'

@@ -162,7 +162,7 @@ def predict_proba(self, X):
     plugin = write_models(tmp_path / "ordered.py", {"ordered": body})
     frame = run(task="tiny", model="ordered", plugin=[tiny, plugin], results=tmp_path / "r", quiet=True)
     assert frame.value.item() == 1.0, "answers are put back in the fold's order"
-    from zoobench.datasets.prepare import load_test_inputs
+    from zoobench.datasets.layout import load_test_inputs
 
     stored = list(load_test_inputs(prepare(TASKS.get("tiny")).folder / "public"))
     asked = json.loads(order.read_text())

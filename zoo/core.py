@@ -53,6 +53,8 @@ class ModelCard:
 
     Attributes
     ----------
+    modality
+        What it reads; "any" for a model that does not look.
     framework
         Chooses the warm process that its cells fork from.
     default
@@ -72,7 +74,7 @@ class ModelCard:
     name: str
     title: str
     description: str
-    modality: Modality
+    modality: Modality | Literal["any"]
     framework: Framework
     citation: str
     kinds: tuple[Kind, ...] = get_args(Kind)
@@ -88,7 +90,7 @@ class ModelCard:
         check_name("model", self.name)
         if self.framework not in get_args(Framework):
             raise ValueError(f"model {self.name}: framework {self.framework!r} is unknown")
-        if self.modality not in get_args(Modality) or not set(self.kinds) <= set(get_args(Kind)):
+        if self.modality not in (*get_args(Modality), "any") or not set(self.kinds) <= set(get_args(Kind)):
             raise ValueError(f"model {self.name}: modality {self.modality!r} or a kind of {self.kinds} is unknown")
         for what, part in (
             ("space", self.space),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from ..core import Examples, TaskCard, task
+from ..core import Examples, Protocol, TaskCard, task
+from ..fetch import compare_counts
 from ..support.errors import UnavailableError, UserError
 
 CARD = TaskCard(
@@ -63,7 +63,13 @@ CARD = TaskCard(
     counts={"reports": 3955, "examples": 3832, "groups": 2822, "largest group": 58},
     requires=("torchxrayvision",),
     extra="vision",
-    splits={"": "439d8d3bcf67beb17d68cac587ac795b89ad19fd4eb9561b80c44ae4bc771e6e"},
+    protocols={
+        "": Protocol(
+            description="70/10/20 by iterative stratification; near-identical reports stay together",
+            split="439d8d3bcf67beb17d68cac587ac795b89ad19fd4eb9561b80c44ae4bc771e6e",
+            fingerprint="bfeb78928dfcc4a395c76084d6eb2e6419009a75d818739d61a2322dc60dd41a",
+        )
+    },
 )
 _NOT_INDEXED = "No Indexing"
 
@@ -137,25 +143,14 @@ def read() -> Examples:
         targets=np.array(targets, dtype=np.uint8).reshape(-1, len(CARD.labels)),
         groups=near_identical_groups(texts),
     )
-    _compare_counts(len(found), examples)
-    return examples
-
-
-def _compare_counts(reports_found: int, examples: Examples) -> None:
-    """Say so when the archive is not the published one: other data, another fingerprint, no error."""
-    import numpy as np
-
     sizes = np.bincount(examples.groups)
-    counts = {
-        "reports": reports_found,
-        "examples": len(examples),
-        "groups": len(sizes),
-        "largest group": int(sizes.max(initial=0)),
-    }
-    if counts != CARD.counts:
-        logging.getLogger(__name__).warning(
-            "%s: these are other data than the card describes: %s, expected %s",
-            CARD.name,
-            counts,
-            dict(CARD.counts),
-        )
+    compare_counts(
+        CARD,
+        {
+            "reports": len(found),
+            "examples": len(examples),
+            "groups": len(sizes),
+            "largest group": int(sizes.max(initial=0)),
+        },
+    )
+    return examples

@@ -19,7 +19,7 @@ def _dummy(strategy: str) -> Model:
         name=f"dummy-{strategy}",
         title=f"Dummy, {strategy}",
         description=_DOES[strategy],
-        modality="text",
+        modality="any",
         framework="scikit-learn",
         citation="scikit-learn DummyClassifier, https://scikit-learn.org/stable/modules/model_evaluation.html",
     )

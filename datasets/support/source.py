@@ -1,0 +1,86 @@
+"""What code makes a number: the hash of a module and of all that it imports from its room of the house."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+
+def code_fingerprint(module: str, room: str, skip: frozenset[str] = frozenset()) -> str:
+    """Return the SHA-256 of a module's code and of what it imports from `room` or its own package, directly or not.
+
+    Comments, formatting and docstrings do not count: they change no number.
+
+    Parameters
+    ----------
+    room
+        A package whose modules count, such as "zoobench.zoo".
+    skip
+        Modules that do not.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(_closure(module, room, skip).items()):
+        # A plug-in is known by its content: its module name holds the folder it happens to stand in.
+        digest.update((name if "." in name else "plug-in").encode())
+        digest.update(_parsed(path, path.stat().st_mtime_ns)[0].encode())
+    return digest.hexdigest()
+
+
+def _closure(module: str, room: str, skip: frozenset[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    waiting = [module]
+    own = f"{module.partition('.')[0]}." if "." in module and not module.startswith(f"{room}.") else f"{room}."
+    while waiting:
+        name = waiting.pop()
+        path = _path_of(name)
+        if path is None or name in found or name in skip:
+            continue
+        found[name] = path
+        waiting.extend(_imports(name, _parsed(path, path.stat().st_mtime_ns)[1], (f"{room}.", own)))
+    return found
+
+
+def _path_of(module: str) -> Path | None:
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    if loaded:
+        return Path(loaded)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.has_location else None
+
+
+@cache
+def _parsed(path: Path, changed_ns: int) -> tuple[str, ast.Module]:
+    """Return a file's code without comments and docstrings, and its tree; read again once it has changed."""
+    del changed_ns
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                body[0] = ast.Pass()
+    return ast.unparse(tree), tree
+
+
+def _imports(module: str, tree: ast.Module, within: tuple[str, ...]) -> Iterator[str]:
+    """Yield the names that a module imports from the packages `within`, relative ones resolved."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".")[: -node.level]
+                base = ".".join([*package, *([base] if base else [])])
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.startswith(within))

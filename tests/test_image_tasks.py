@@ -1,0 +1,105 @@
+"""An image task through the whole harness: a model gets its pixels in batches, and parts of the test fold their scores."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+from zoobench.benchmarks import run
+from zoobench.benchmarks.store import Results, read_record
+from zoobench.datasets.core import TASKS
+from zoobench.datasets.prepare import prepare
+from zoobench.leaderboard import board
+
+PLUGIN = """
+from pathlib import Path
+
+import numpy as np
+from zoobench.datasets.core import Examples, TaskCard, task
+from zoobench.datasets.images import PixelStore
+from zoobench.zoo.core import ModelCard, model
+
+STORE = Path(__file__).with_name("store")
+
+
+@task(TaskCard(
+    name="bright-squares", title="t", description="d", version=1, kind="multilabel", modality="image",
+    labels=("bright", "old"), primary_metric="f1_macro", group="none", licence="CC0-1.0", source="generated",
+    citation="none", tabular=("age",), image_size=8,
+), sources=lambda: (STORE,))
+def read():
+    pixels = PixelStore(STORE).pixels
+    ages = np.linspace(0, 1, len(pixels))[np.random.default_rng(0).permutation(len(pixels))]
+    targets = np.column_stack([pixels.mean(axis=(1, 2)) > 127, ages > 0.5]).astype(np.uint8)
+    rows = np.random.default_rng(1).permutation(len(pixels))
+    return Examples(
+        np.array([f"i{row}" for row in rows], dtype=object), rows, targets[rows], np.arange(len(rows)),
+        columns={"age": ages[rows]}, subsets={"young": ages[rows] < 0.4}, pixels=PixelStore(STORE),
+    )
+
+
+class Looker:
+    def _features(self, X):
+        batches = [X[start : start + 32].load() for start in range(0, len(X), 32)]
+        assert all(batch.dtype == np.uint8 and batch.shape[1:] == (8, 8) for batch in batches)
+        assert isinstance(X.pixels, np.memmap) and X.names == ("age",)
+        return np.column_stack([np.concatenate(batches).mean(axis=(1, 2)) / 255, X.tabular])
+
+    def fit(self, X, y):
+        self.means = np.array([self._features(X)[:, k][y[:, k] == 1].min() for k in range(2)])
+        return self
+
+    def predict_proba(self, X):
+        return 1 / (1 + np.exp(-50 * (self._features(X) - self.means)))
+
+
+@model(ModelCard(
+    name="looker", title="t", description="d", modality="image", framework="scikit-learn", citation="c",
+))
+def build(config, context):
+    return Looker()
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    store = tmp_path / "store"
+    store.mkdir()
+    rng = np.random.default_rng(0)
+    shade = rng.integers(0, 256, (240, 1, 1))
+    pixels = np.clip(shade + rng.integers(-20, 20, (240, 8, 8)), 0, 255).astype(np.uint8)
+    np.save(store / "pixels.npy", pixels)
+    np.save(store / "digests.npy", rng.integers(0, 256, (240, 16)).astype(np.uint8))
+    path = tmp_path / "squares.py"
+    path.write_text(textwrap.dedent(PLUGIN))
+    return path
+
+
+def test_an_image_task_runs_and_its_parts_are_scored_apart(tmp_path: Path, plugin: Path) -> None:
+    results = tmp_path / "results"
+    models = ["looker", "dummy-most-frequent", "tfidf-logreg"]
+    frame = run(task="bright-squares", model=models, plugin=plugin, results=results, quiet=True)
+    assert dict(zip(frame.model, frame.status, strict=True)) == {
+        "looker": "ok", "dummy-most-frequent": "ok", "tfidf-logreg": "incompatible"
+    }  # fmt: skip
+    (record, path) = next(
+        (r, p) for p in Results(results).record_paths() for r in [read_record(p)] if r.model == "looker"
+    )
+    assert record.value is not None
+    assert record.value > 0.9
+    sealed = prepare(TASKS.get("bright-squares")).sealed_test()
+    part = record.parts["young"]
+    assert part.rows == int(sealed.subsets["young"].sum()) > 0
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path.parent / record.attempt / "probabilities.parquet").to_pandas()
+    test = table[table.fold == "test"].set_index("id").loc[sealed.ids]
+    predicted = test[["p:bright", "p:old"]].to_numpy() >= record.test["global"].thresholds
+    young = sealed.subsets["young"]
+    expected = f1_score(sealed.targets[young], predicted[young], average="micro", zero_division=0)
+    assert part.values["f1_micro"] == pytest.approx(expected)
+    assert "old" in part.undefined["f1"], "nobody young is old: named, not averaged away"
+    assert board(results=results)["unseen"].isna().all()
