@@ -249,14 +249,9 @@ class Executor:
             seen = ending.added_gb if ending else 0.0
             measured["memory"] = memory.model_copy(update={"added_gb": max(memory.added_gb, seen)})
         if scored is not None:
-            folds = {fold: dict(scored.folds[fold]) for fold in FOLDS}
-            measured |= {
-                **folds,
-                "parts": dict(scored.parts),
-                "policy": scored.policy,
-                "speed": Speed(**outcome.speed),
-                "parameters": outcome.parameters,
-            }
+            measured |= {fold: dict(scored.folds[fold]) for fold in FOLDS}
+            measured |= {"parts": dict(scored.parts), "policy": scored.policy}
+            measured |= {"speed": Speed(**outcome.speed), "parameters": outcome.parameters}
         return Record(
             key=key,
             fit_key=cell.fit_key,

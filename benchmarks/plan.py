@@ -65,11 +65,12 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
         except UnavailableError as error:
             raise UserError(f"task {name} cannot be read: {error}") from error
         seconds = time.monotonic() - start
+        sources = task.sources()
         for seed in request.seeds:
             for wanted in request.models:
                 model, cell = _cell(wanted, card, prepared, seed, request.settings)
                 obstacle = _obstacle(model, card, cell)
-                cells.append(Planned(cell, card, model, prepared, seconds, task.sources(), obstacle))
+                cells.append(Planned(cell, card, model, prepared, seconds, sources, obstacle))
     return cells
 
 

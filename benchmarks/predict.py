@@ -100,7 +100,8 @@ def best_cell(task: str, model: str, results: Path, plugins: Sequence[Path] = ()
     for path in plugins:
         load_plugin(path)
     (base, _), (name, preset) = split_name(task), split_name(model)
-    TASKS.get(base)
+    if TASKS.get(base).card.modality != "text":
+        raise UserError(f"task {base} is made of images: predict answers texts so far")
     MODELS.get(name).card.configure(preset)
     folder = Results(results).folder(task, name)
     found = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]

@@ -117,16 +117,25 @@ def evaluate(
                     name: _part(kind, labels, targets[fold][rows], array[rows], predictions[rows])
                     for name, rows in subsets.items()
                 }
-            intervals = {name: interval(resamples[name]) for name in MAIN_METRICS} if policy == default else {}
-            folds[fold][policy] = Evaluation(
-                values=dict(scores.values),
-                intervals=intervals,
-                per_label={name: list(column) for name, column in scores.per_label.items()},
-                confusion=[list(row) for row in scores.confusion],
-                undefined=_named(scores, labels),
-                thresholds=list(chosen.values),
-            )
+            bounds = {name: interval(resamples[name]) for name in MAIN_METRICS} if policy == default else {}
+            folds[fold][policy] = _whole(scores, bounds, labels, chosen.values)
     return Scored(default, folds, parts, resamples)
+
+
+def _whole(
+    scores: Scores,
+    intervals: dict[str, tuple[float, float] | None],
+    labels: Sequence[str],
+    thresholds: Sequence[float],
+) -> Evaluation:
+    return Evaluation(
+        values=dict(scores.values),
+        intervals=intervals,
+        per_label={name: list(column) for name, column in scores.per_label.items()},
+        confusion=[list(row) for row in scores.confusion],
+        undefined=_named(scores, labels),
+        thresholds=list(thresholds),
+    )
 
 
 def _part(

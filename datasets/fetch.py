@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ TIMEOUT = (10.0, 60.0)
 
 _SETTLED = 2.0
 _log = logging.getLogger(__name__)
+_looking: ContextVar[bool] = ContextVar("looking", default=False)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,24 @@ class RawFile:
         return f"{self.folder}/{self.name}"
 
 
+class NotHereError(UserError):
+    """A raw file is not on this machine, and nobody tried to get it (see `only_looking`)."""
+
+    def __init__(self, file: RawFile, path: Path) -> None:
+        super().__init__(f"{path} is not there")
+        self.file, self.path = file, path
+
+
+@contextlib.contextmanager
+def only_looking() -> Iterator[None]:
+    """Let `fetch` say where files lie, or raise `NotHereError`: within the block it downloads and reads nothing."""
+    before = _looking.set(True)
+    try:
+        yield
+    finally:
+        _looking.reset(before)
+
+
 def data_folder() -> Path | None:
     """Return the folder that ``ZOOBENCH_DATA`` names, or None."""
     named = os.environ.get(DATA)
@@ -87,12 +107,16 @@ def fetch(file: RawFile, timeout: tuple[float, float] = TIMEOUT) -> Path:
     Raises
     ------
     UserError
-        If the file is missing under ``ZOOBENCH_DATA``, what came from the address is not the published file, or
-        it cannot be written.
+        If what came from the address is not the published file, or it cannot be written.
     UnavailableError
-        If the file cannot be downloaded: no address, no network, no such page, a server that falls silent.
+        If the file cannot be had: missing under ``ZOOBENCH_DATA``, no address, no network, no such page, a server
+        that falls silent.
     """
     found = local(file)
+    if _looking.get():
+        if found is None:
+            raise NotHereError(file, _place(file))
+        return found
     if found is None:
         if data_folder() is not None:
             raise _missing(file)
@@ -147,11 +171,11 @@ def _compare(path: Path, wanted: str, size: int, changed_ns: int) -> None:
         )  # fmt: skip
 
 
-def _missing(file: RawFile) -> UserError:
+def _missing(file: RawFile) -> UnavailableError:
     origin = file.url or file.home
     get = f"put the file from {origin} there" if origin else "put the file there"
     unset = f", or unset {DATA} to have it downloaded" if file.url else ""
-    return UserError(f"{_place(file)} is missing, and with {DATA} set nothing is downloaded: {get}{unset}")
+    return UnavailableError(f"{_place(file)} is missing, and with {DATA} set nothing is downloaded: {get}{unset}")
 
 
 def _download(file: RawFile, timeout: tuple[float, float]) -> Path:

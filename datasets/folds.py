@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import FOLDS, TASKS, Examples
-from .support.errors import UserError
+from .support.errors import UnavailableError, UserError
 from .support.files import write_text
 
 SPLITS = Path(__file__).parent / "splits"
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     name, _, protocol = arguments[0].partition("@")
     try:
         examples = TASKS.get(name).read(protocol)
-    except UserError as error:
+    except (UserError, UnavailableError) as error:
         print(error, file=sys.stderr)
         return 2
     path = split_path(name, protocol)

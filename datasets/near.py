@@ -127,19 +127,19 @@ def _near(vectors: csr_matrix, threshold: float) -> Iterator[np.ndarray]:
     """Yield blocks of (pairs, 2) rows of distinct `vectors` whose product reaches `threshold`."""
     from scipy.sparse import csr_matrix
 
-    lengths = np.diff(vectors.indptr)
+    (count, words), lengths = np.shape(vectors), np.diff(vectors.indptr)
     summed = np.concatenate([[0.0], np.cumsum(vectors.data**2)])
     rest = np.repeat(summed[vectors.indptr[1:]], lengths) - summed[:-1]
     # Rounding may only ever let more through.
     prefix = rest >= (threshold - 1e-6) ** 2
     ones = prefix.astype(np.int32)
-    prefixes = csr_matrix((ones, vectors.indices.copy(), vectors.indptr.copy()), shape=vectors.shape)
+    prefixes = csr_matrix((ones, vectors.indices.copy(), vectors.indptr.copy()), shape=(count, words))
     prefixes.eliminate_zeros()
-    shared = np.bincount(prefixes.indices, minlength=vectors.shape[1])
+    shared = np.bincount(prefixes.indices, minlength=words)
     work = np.cumsum(prefixes @ shared)
     transposed = csr_matrix(prefixes.T)
     start = 0
-    while start < vectors.shape[0]:
+    while start < count:
         before = work[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(work, before + _BLOCK, side="right")))
         met = (prefixes[start:stop] @ transposed).tocoo()

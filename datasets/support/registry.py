@@ -84,6 +84,17 @@ class Registry(Generic[E]):
         self._add(found, getattr(module, "__file__", None) or module.__name__)
         return found
 
+    def add(self, entry: E, origin: str) -> None:
+        """Register an entry that no module made; one of the same origin takes its place later.
+
+        Raises
+        ------
+        UserError
+            If an entry of another origin has its name.
+        """
+        self._scan()
+        self._add([entry], origin)
+
     def of(self, module: ModuleType) -> dict[str, E]:
         """Return the entries of one module by name, without a look at any other."""
         return {entry.card.name: entry for entry in self._found(module)}
