@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ..datasets import own
 from ..datasets.core import TASKS
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
 from ..zoo.core import MODELS, split_name
 from .engines.servers import server_of
 from .hardware import choose_device, cores
+from .metrics import METRICS
 
 SUITES = Path(__file__).parent / "suites"
 RESULTS = "zoobench-results"
@@ -32,7 +34,10 @@ class RunOptions(_Named, total=False):
     Keys
     ----
     task, model
-        Names that replace the suite's; ``name@protocol`` and ``name@preset``.
+        Names that replace the suite's; ``name@protocol`` and ``name@preset``. A task may also be the path of a
+        TOML that describes a table of one's own (see ``datasets/README.md``).
+    resplit
+        Deal the rows of such tables anew before the run.
     seed
         Whole numbers, 0 and up.
     jobs
@@ -61,11 +66,12 @@ class RunOptions(_Named, total=False):
     plugin: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     fresh: bool
     quiet: bool
+    resplit: bool
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked run: every name is known, every number makes sense."""
+    """A checked run: every name is known, every number makes sense; `resplit` are TOMLs to deal anew."""
 
     title: str
     tasks: tuple[str, ...]
@@ -81,6 +87,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = False
     quiet: bool = False
+    resplit: tuple[Path, ...] = ()
 
 
 def suites() -> dict[str, Path]:
@@ -107,7 +114,8 @@ def check(suite: str, options: RunOptions) -> Request:
     added = [name for path in plugins for name in load_plugin(path)]
     chosen = _suite(suite)
     models = _several(options.get("model")) or (*chosen["models"], *added)
-    tasks = _several(options.get("task")) or tuple(chosen["tasks"])
+    asked = tuple(map(str, _several(options.get("task")))) or tuple(chosen["tasks"])
+    tasks = tuple(map(own.registered, asked))
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
     check_names(tasks, models, options.get("set", {}))
     threads = options.get("threads")
@@ -137,7 +145,16 @@ def check(suite: str, options: RunOptions) -> Request:
         settings=dict(options.get("set", {})),
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
+        resplit=_own_files(asked) if options.get("resplit", False) else (),
     )
+
+
+def _own_files(tasks: Sequence[str]) -> tuple[Path, ...]:
+    """Return the TOMLs among the tasks that were asked for, of which there must be one."""
+    files = tuple(Path(name) for name in tasks if own.is_own(name))
+    if not files:
+        raise UserError("--resplit deals the rows of a table of your own anew: give it as --task FILE.toml")
+    return files
 
 
 def _title(suite: Mapping[str, Any], tasks: Sequence[str], models: Sequence[str]) -> str:
@@ -189,7 +206,10 @@ def check_names(tasks: Sequence[str], models: Sequence[str], settings: Mapping[s
     """Refuse a task, protocol, model, preset or setting that there is not, suggesting the nearest."""
     for name in tasks:
         task, protocol = split_name(name)
-        TASKS.get(task).card.under(protocol)
+        card = TASKS.get(task).card.under(protocol)
+        if card.primary_metric not in METRICS or METRICS[card.primary_metric].higher_is_better is None:
+            ranking = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
+            raise unknown_name(f"metric of {task}", card.primary_metric, ranking)
     unused = dict(settings)
     known: set[str] = set()
     for name in models:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets import own
 from ..datasets.core import TASKS, TaskCard
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
@@ -54,6 +55,8 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
         If a task cannot be prepared.
     """
     cells: list[Planned] = []
+    for file in request.resplit:
+        own.resplit(str(file))
     for name in request.tasks:
         on_prepare(name)
         base, protocol = split_name(name)

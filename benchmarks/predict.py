@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.core import TASKS
+from ..datasets.own import registered
 from ..datasets.support.errors import UserError
 from ..datasets.support.registry import import_plugin
 from ..zoo import adapter
@@ -99,11 +100,12 @@ def best_cell(task: str, model: str, results: Path, plugins: Sequence[Path] = ()
     """
     for path in plugins:
         load_plugin(path)
-    (base, _), (name, preset) = split_name(task), split_name(model)
+    known = registered(task)
+    (base, _), (name, preset) = split_name(known), split_name(model)
     if TASKS.get(base).card.modality != "text":
         raise UserError(f"task {base} is made of images: predict answers texts so far")
     MODELS.get(name).card.configure(preset)
-    folder = Results(results).folder(task, name)
+    folder = Results(results).folder(known, name)
     found = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
     found = [stored for stored in found if not preset or stored.record.preset == preset]
     if not found:

@@ -13,10 +13,7 @@ A relation joins two entity *ids* of an abstract; the mentions say where entitie
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +24,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from . import published
 from .core import Examples
 from .fetch import RawFile, fetch
 from .marking import Span, holds_marker, mark
@@ -90,8 +88,6 @@ _RELATION = {
     "novel": "novel",
 }
 _NO_ENTITY = "-"  # what the annotators wrote where a database holds no identifier
-# Latin-1 decodes any bytes, but no text holds these: they tell UTF-16 and binary files.
-_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _SHOWN = 5
 
 
@@ -199,63 +195,34 @@ def corpus(paths: Sequence[Path]) -> Corpus:
     Raises
     ------
     UserError
-        If a file or column is missing, or a file is no tab-separated text; names file, line and column.
+        If a file is not what `published.table` takes, separated by tabs; names file, line and column.
         Rows that contradict each other are left out instead (see `checked`).
     """
     abstracts, mentions, relations = paths
     return checked(
         str(abstracts.parent),
-        (Abstract(**row) for _, row in _rows(abstracts, _ABSTRACT)),
-        (_mention(mentions, line, row) for line, row in _rows(mentions, _MENTION)),
-        (Relation(**row) for _, row in _rows(relations, _RELATION)),
+        (Abstract(**_renamed(row, _ABSTRACT)) for row in _rows(abstracts, _ABSTRACT)),
+        (_mention(row) for row in _rows(mentions, _MENTION)),
+        (Relation(**_renamed(row, _RELATION)) for row in _rows(relations, _RELATION)),
     )
 
 
-def _mention(path: Path, line: int, row: dict[str, str]) -> Mention:
+def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[published.Row]:
+    return published.table(path, tuple(columns), separator="\t")
+
+
+def _renamed(row: published.Row, columns: Mapping[str, str]) -> dict[str, str]:
+    return {name: row.cells[column] for column, name in columns.items()}
+
+
+def _mention(row: published.Row) -> Mention:
     offsets = {}
-    for column, name in (("offset_start", "start"), ("offset_finish", "end")):
+    for column in ("offset_start", "offset_finish"):
         try:
-            offsets[name] = int(row[name])
+            offsets[_MENTION[column]] = int(row.cells[column])
         except ValueError as error:
-            raise UserError(f"{path}, line {line}, column {column}: {row[name]!r} is no whole number") from error
-    return Mention(**{**row, **offsets})  # type: ignore[arg-type]
-
-
-def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and cells of each row of a tab-separated file, the `columns` renamed as they say."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter="\t", strict=True)
-    try:
-        header = next(reader, [])
-        if missing := [name for name in columns if name not in header]:
-            raise UserError(
-                f"{path}, line 1: column {', '.join(missing)} is missing: expected columns {', '.join(columns)} "
-                f"separated by tabs, found {', '.join(header)[:200] or 'an empty file'}"
-            )
-        places = {columns[name]: header.index(name) for name in columns}
-        for cells in reader:
-            if len(cells) != len(header):
-                raise UserError(f"{path}, line {reader.line_num}: {len(cells)} cells, but {len(header)} columns")
-            yield reader.line_num, {name: cells[place] for name, place in places.items()}
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}; the file must be tab-separated") from error
-    if reader.line_num < 2:
-        raise UserError(f"{path} holds a header and no row")
-
-
-def _text(path: Path) -> str:
-    """Return a file's text: UTF-8, with or without a byte order mark, or Latin-1."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    if strange := _NO_TEXT.search(text):
-        line = text.count("\n", 0, strange.start()) + 1
-        raise UserError(f"{path}, line {line}: {strange.group()!r} is no text: save the file as UTF-8")
-    return text
+            raise row.fault(column, f"{row.cells[column]!r} is no whole number") from error
+    return Mention(**{**_renamed(row, _MENTION), **offsets})  # type: ignore[arg-type]
 
 
 def checked(

@@ -127,7 +127,8 @@ def _near(vectors: csr_matrix, threshold: float) -> Iterator[np.ndarray]:
     """Yield blocks of (pairs, 2) rows of distinct `vectors` whose product reaches `threshold`."""
     from scipy.sparse import csr_matrix
 
-    (count, words), lengths = np.shape(vectors), np.diff(vectors.indptr)
+    lengths = np.diff(vectors.indptr)
+    count, words = len(lengths), int(vectors.indices.max(initial=-1)) + 1
     summed = np.concatenate([[0.0], np.cumsum(vectors.data**2)])
     rest = np.repeat(summed[vectors.indptr[1:]], lengths) - summed[:-1]
     # Rounding may only ever let more through.

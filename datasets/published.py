@@ -12,8 +12,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedIOBase
 from pathlib import Path
+from typing import IO
 
+from .support.encoding import EncodingError, stream_encoding
 from .support.errors import UserError
 
 _SHOWN = 60
@@ -89,7 +92,9 @@ class Row:
 
 
 def table(path: Path, columns: Sequence[str], *, separator: str = ",", key: str | None = None) -> Iterator[Row]:
-    """Yield the rows of a CSV file (RFC 4180) in UTF-8, with or without a byte order mark; blank lines are skipped.
+    """Yield the rows of a CSV file (RFC 4180); blank lines are skipped.
+
+    The file is UTF-8, with or without a byte order mark, or as a whole Latin-1.
 
     Parameters
     ----------
@@ -103,9 +108,9 @@ def table(path: Path, columns: Sequence[str], *, separator: str = ",", key: str 
     Raises
     ------
     UserError
-        If the file cannot be read or unpacked, is empty, holds no row or lacks a column, or if a line is no UTF-8,
-        holds a NUL or a cell of more than 131,072 characters, or has not as many cells as the header. The message
-        names file, line and column.
+        If the file cannot be read or unpacked, is empty, holds no row or lacks a column, if it is in another
+        encoding, or if a line holds a NUL or a cell of more than 131,072 characters, or has not as many cells as the
+        header. The message names file, line and column.
     """
     seen: dict[str, int] = {}
     for row in _rows(path, columns, separator):
@@ -153,27 +158,28 @@ def _places(path: Path, header: Sequence[str], columns: Sequence[str], separator
     return {column: header.index(column) for column in columns}
 
 
-def _lines(path: Path, stream: Iterable[bytes]) -> Iterator[str]:
+def _lines(path: Path, stream: IO[bytes] | BufferedIOBase) -> Iterator[str]:
+    try:
+        encoding = stream_encoding(stream, str(path))
+    except EncodingError as error:
+        raise UserError(f"{path}, line {error.line}: {error}") from None
+    stream.seek(0)
     for number, line in enumerate(stream, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: byte {error.start + 1} is no UTF-8: save it as UTF-8") from error
-        if "\0" in text:
+        if b"\0" in line:
             raise UserError(f"{path}, line {number}: holds a NUL: this is no text")
-        yield text
+        yield line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Iterable[bytes]]:
+def _opened(path: Path) -> Iterator[IO[bytes] | BufferedIOBase]:
     try:
         with contextlib.ExitStack() as stack:
             yield _unpacked(path, stack)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _unpacked(path: Path, stack: contextlib.ExitStack) -> Iterable[bytes]:
+def _unpacked(path: Path, stack: contextlib.ExitStack) -> IO[bytes] | BufferedIOBase:
     if path.suffix == ".gz":
         return stack.enter_context(gzip.open(path, "rb"))
     if path.suffix != ".zip":

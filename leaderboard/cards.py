@@ -67,14 +67,16 @@ def card_of(name: str) -> RenderableType:
         If nothing is; the message suggests the nearest task, model or suite.
     """
     from ..benchmarks.options import check_names, suites
+    from ..datasets.own import registered
 
+    asked, name = name, registered(name)
     base, variant = split_name(name)
     if variant:
         check_names([name] if base in TASKS.entries() else [], [name] if base in MODELS.entries() else [], {})
     if base in MODELS.entries():
         return _model_card(MODELS.get(base).card)
     if base in TASKS.entries():
-        return _task_card(TASKS.get(base).card)
+        return _task_card(TASKS.get(base).card, asked)
     if base in suites():
         return _suite_card(base)
     raise unknown_name("task, model or suite", name, [*MODELS.entries(), *TASKS.entries(), *suites()])
@@ -111,7 +113,7 @@ def _space(card: ModelCard, key: str) -> str:
     return f"{part.low:g} … {part.high:g}" + (" (log)" if part.log else "")  # type: ignore[union-attr]
 
 
-def _task_card(card: TaskCard) -> RenderableType:
+def _task_card(card: TaskCard, asked: str) -> RenderableType:
     facts = {
         "kind": f"{card.kind}, {len(card.labels)} labels, {card.modality} ({card.language})",
         "labels": "; ".join(card.labels),
@@ -123,7 +125,7 @@ def _task_card(card: TaskCard) -> RenderableType:
         "source": card.source,
         "cite": card.citation,
     }
-    run = f"run it:  zoobench run --task {card.name}"
+    run = f"run it:  zoobench run --task {asked}"
     return Group(_head(card.name, card.title), Text(card.description), "", _facts(facts), "", run)
 
 
@@ -132,7 +134,7 @@ def _protocol_name(name: str) -> str:
 
 
 def _protocol(protocol: Protocol) -> str:
-    leaks = "; ".join(f"leaks ({kind}): {why}" for kind, why in protocol.leaks.items())
+    leaks = "; ".join(f"Leaks ({kind}): {why}" for kind, why in protocol.leaks.items())
     return ". ".join(part for part in (protocol.description, leaks) if part)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 import typer
 
 from ..datasets.support.errors import UnavailableError, UserError, unknown_name
+from .data_cli import data_app
 
 if TYPE_CHECKING:
     from .frame import Board
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
+app.add_typer(data_app, name="data")
 
 Results = Annotated[
     str | None,
@@ -41,7 +43,7 @@ Names = Optional[list[str]]  # noqa: UP045 - typer reads annotations at run time
 @app.command()
 def run(
     suite: Annotated[str, typer.Argument(help="Which tasks and models; see `zoobench show SUITE`.")] = "quick",
-    task: Annotated[Names, typer.Option(help="Task in place of the suite's; repeatable.")] = None,
+    task: Annotated[Names, typer.Option(help="Task, or your own .toml, in place of the suite's; repeatable.")] = None,
     model: Annotated[
         Names, typer.Option(help="Model (NAME or NAME@PRESET) in place of the suite's; repeatable.")
     ] = None,
@@ -60,19 +62,14 @@ def run(
     results: Results = None,
     plugin: Plugins = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are recorded already.")] = False,
+    resplit: Annotated[bool, typer.Option("--resplit", help="Deal the folds of your own table anew.")] = False,
 ) -> None:
     """Train and score every cell of a suite that is not recorded yet, and show the board."""
     from ..benchmarks.options import RunOptions, default_results
     from ..benchmarks.runner import run_suite
 
-    options = RunOptions(
-        jobs=jobs,
-        timeout=timeout,
-        memory_gb=memory_gb,
-        device=device,
-        results=results or default_results(),
-        fresh=fresh,
-    )
+    options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
+    options["results"] = results or default_results()
     options["set"] = _settings(setting or [])
     given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
@@ -92,17 +89,18 @@ def run(
 
 @app.command()
 def board(
-    task: Annotated[Optional[str], typer.Option(help="Only this task.")] = None,  # noqa: UP045
+    task: Annotated[Optional[str], typer.Option(help="Only this task (a name, or your .toml).")] = None,  # noqa: UP045
     results: Results = None,
     format: Annotated[str, typer.Option(help="table, md, csv or json.")] = "table",
     sort: Annotated[Optional[str], typer.Option(metavar="METRIC", help="Rank by another metric.")] = None,  # noqa: UP045
 ) -> None:
     """Show the leaderboard of the stored records."""
     from ..benchmarks.options import default_results
+    from ..datasets.own import name_of
     from .frame import load_board
 
     _check_format(format)
-    _show(load_board(Path(results or default_results()), task=task, sort=sort), format)
+    _show(load_board(Path(results or default_results()), task=task and name_of(task), sort=sort), format)
 
 
 @app.command()
@@ -128,7 +126,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A task, a model or a suite.")], plugin: Plugins = None) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A task (or your .toml), a model or a suite.")], plugin: Plugins = None
+) -> None:
     """Show the card of a task, a model or a suite."""
     from .cards import card_of
 
@@ -151,7 +151,7 @@ def hardware(
 
 @app.command()
 def check(
-    subject: Annotated[str, typer.Argument(metavar="FILE_OR_NAME", help="A .py file, a model or a task.")],
+    subject: Annotated[str, typer.Argument(metavar="FILE_OR_NAME", help="A .py or .toml file, a model or a task.")],
 ) -> None:
     """Run the conformance suite on one model or task, or on all that a file registers."""
     from .conformance import check_subject
@@ -169,9 +169,20 @@ def new_model(name: Annotated[str, typer.Argument(help="Lower-case words joined 
     typer.echo(f"wrote {path.name}; next:\n  zoobench check {path.name}\n  zoobench run --plugin {path.name}")
 
 
+@new_app.command("task")
+def new_task(table: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, JSONL or Parquet.")]) -> None:
+    """Look at a table and write a TOML in the current folder that makes it a task."""
+    from ..datasets.core import TASKS
+    from ..zoo.core import MODELS
+    from .new_task import write_task
+
+    for line in write_task(table, Path.cwd(), [*TASKS.entries(), *MODELS.entries()]):
+        typer.echo(line)
+
+
 @app.command()
 def predict(
-    task: Annotated[str, typer.Option(help="The task whose labels to predict.")],
+    task: Annotated[str, typer.Option(help="The task (a name, or your .toml) whose labels to predict.")],
     model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
     text: Annotated[Names, typer.Option(help="A text; repeatable.")] = None,
     csv: Annotated[Optional[Path], typer.Option(metavar="FILE", help="CSV with a column of texts.")] = None,  # noqa: UP045

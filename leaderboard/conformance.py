@@ -29,8 +29,9 @@ def check_subject(subject: str, out: IO[str]) -> int:
         If nothing is called `subject`, or the file registers nothing.
     """
     from ..benchmarks.options import load_plugin
+    from ..datasets.own import registered
 
-    path = Path(subject)
+    path, subject = Path(subject), registered(subject)
     if path.suffix == ".py":
         load_plugin(path)
         module = import_plugin(path)

@@ -18,6 +18,7 @@ ROOMS = ("datasets", "zoo", "benchmarks", "leaderboard")
 # Who looks up entries by name. A module is not added here to make the test pass: it is handed the entry instead.
 SEES: dict[str, set[str]] = {
     "datasets.folds": {"TASKS"},
+    "datasets.own": {"TASKS"},
     "benchmarks.options": {"TASKS", "MODELS"},
     "benchmarks.plan": {"TASKS", "MODELS"},
     "benchmarks.predict": {"TASKS", "MODELS"},
@@ -25,6 +26,7 @@ SEES: dict[str, set[str]] = {
     "leaderboard.cards": {"TASKS", "MODELS"},
     "leaderboard.cli": {"TASKS", "MODELS"},
     "leaderboard.conformance": {"TASKS", "MODELS"},
+    "leaderboard.data_cli": {"TASKS"},
 }
 REGISTRIES = {"TASKS": "zoobench.datasets.core", "MODELS": "zoobench.zoo.core"}
 FRAMEWORKS = {"sklearn", "torch", "transformers", "tensorflow", "keras", "optuna"}

@@ -1,4 +1,4 @@
-"""Near-identical groups and folds, on small data made here."""
+"""Folds, on small data made here."""
 
 import numpy as np
 import pytest
@@ -12,56 +12,8 @@ from zoobench.datasets.folds import (
     split_sha256,
     write_split,
 )
-from zoobench.datasets.near import near_identical_groups
 from zoobench.datasets.support.errors import UserError
 from zoobench.datasets.support.files import sha256_file
-
-
-def test_groups_follow_cosine_and_chains():
-    base = [f"word{number}" for number in range(40)]
-    texts = [
-        " ".join(base),
-        "something else entirely",
-        " ".join([*base[1:], "new0"]),
-        " ".join([*base[2:], "new0", "new1"]),
-        "Something ELSE, entirely!",
-    ]
-    assert near_identical_groups(texts).tolist() == [0, 1, 0, 0, 1]
-    assert near_identical_groups(texts, threshold=0.999).tolist() == [0, 1, 2, 3, 1]
-
-
-def test_groups_of_texts_without_words():
-    assert near_identical_groups(["", "!", "", "a b"]).tolist() == [0, 1, 0, 2]
-    assert near_identical_groups(["", "lung", "", "lung ."]).tolist() == [0, 1, 0, 1]
-    empty = near_identical_groups([])
-    assert (empty.shape, empty.dtype) == ((0,), np.int64)
-
-
-@pytest.mark.parametrize("threshold", [0, -0.5, 1.1])
-def test_threshold_out_of_range_is_refused(threshold):
-    with pytest.raises(ValueError, match="threshold"):
-        near_identical_groups(["a"], threshold)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.text(alphabet="abc ", max_size=12), max_size=25), st.sampled_from([0.5, 0.9, 1.0]))
-def test_groups_are_the_components_of_the_dense_cosine_graph(texts, threshold):
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    joined = np.equal.outer(np.array(texts, dtype=object), np.array(texts, dtype=object)).astype(bool)
-    try:
-        vectors = TfidfVectorizer().fit_transform(texts).toarray()
-        joined |= vectors @ vectors.T >= threshold - 1e-9
-    except ValueError:  # no text holds a word
-        pass
-    for _ in texts:
-        joined = joined | (joined.astype(int) @ joined.astype(int) > 0)
-    numbers: dict[int, int] = {}
-    expected = [numbers.setdefault(int(row.argmax()), len(numbers)) for row in joined]
-    assert near_identical_groups(texts, threshold).tolist() == expected
-
-
-# folds.py
 
 
 @settings(max_examples=40, deadline=None)
