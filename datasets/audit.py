@@ -151,7 +151,7 @@ def audit(task: Task | TaskCard, protocol: str, examples: Examples, folds: np.nd
     """Look for everything that two folds share, and compare their labels.
 
     A text counts as equal to the letter, and as near-identical from a TF-IDF cosine of 0.9 on, with the words'
-    weights from all `examples` (`near_identical`: exact, and near-linear in the number of texts).
+    weights from all `examples` (`near_identical` finds all such pairs, none left to chance).
 
     Parameters
     ----------

@@ -140,7 +140,7 @@ def test_small_file_is_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (GOOD.replace(";", ","), "line 1: no column 'title' between separators ';'"),
         (GOOD.replace("group", "label"), "line 1: no column 'group'"),
         (GOOD + "only a title\n", "line 3: 1 cells, but the header names 3"),
-        (GOOD.replace("hearts.", "hérts."), "line 2: byte 23 is no UTF-8"),
+        (GOOD.replace("hearts.", "h\x93rts."), "line 2: is neither UTF-8"),
         ("", "is empty"),
         ("title;abstract;group\n", "a header and no row"),
     ],

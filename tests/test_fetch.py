@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from zoobench.datasets import fetch as fetching
 from zoobench.datasets.fetch import RawFile, fetch, sha256_of
-from zoobench.datasets.support.errors import UnavailableError, UserError
+from zoobench.datasets.support.errors import UnavailableError
 
 CONTENT = b"as published"
 # Nobody listens at the address: to ask there is an UnavailableError.

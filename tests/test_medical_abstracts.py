@@ -114,7 +114,7 @@ def test_small_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"train": ROWS.replace("\n1,", "\n9,")}, "train.csv, line 3, column 'condition_label': unknown label '9'"),
         ({"train": ROWS.replace("A tumour.", "")}, "train.csv, line 3, column 'medical_abstract': is empty"),
         ({"train": ROWS.replace("\n1,", "\n,")}, "train.csv, line 3, column 'condition_label': is empty"),
-        ({"train": ROWS.replace("tumour", "túmour")}, "train.csv, line 3: byte 6 is no UTF-8"),
+        ({"train": ROWS.replace("tumour", "t\x93mour")}, "train.csv, line 3: is neither UTF-8"),
         ({"train": ROWS.replace("medical_", "")}, "train.csv, line 1: no column 'medical_abstract'"),
         ({"train": ROWS.replace(",", ";")}, "train.csv, line 1: no column 'condition_label'"),
         ({"train": ""}, "train.csv is empty"),

@@ -35,6 +35,16 @@ def test_rows_are_read_with_the_line_on_which_they_start(tmp_path: Path, name: s
     ]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.zip"])
+def test_latin_1_is_decided_for_the_whole_file(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    plain = "".join(f"{number},plain\n" for number in range(200_000))
+    path = written(tmp_path / name, f"id,x\na,Ã©\n{plain}z,été né à\n".encode("latin-1"))
+    list(table(path, ("id",)))
+    rows = list(table(path, ("id", "x"), key="id"))
+    assert (rows[0].cells["x"], rows[-1].cells["x"], rows[-1].line) == ("Ã©", "été né à", 200_003)
+    assert caplog.messages == [f"{path} is not UTF-8: it was read as Latin-1"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -44,8 +54,12 @@ def test_rows_are_read_with_the_line_on_which_they_start(tmp_path: Path, name: s
         (b"id,y\n1,a\n", "line 1: no column 'x'"),
         (b"id,x,x\n1,a,b\n", "line 1: 2 column 'x'"),
         (b"id,x\n1,a\n2,b,c\n", "line 3: 3 cells, but the header names 2"),
-        (b"id,x\n1,a\n2,caf\xe9\n", "line 3: byte 6 is no UTF-8"),
-        ("id,x\n1,a\n".encode("utf-16"), "line 1: byte 1 is no UTF-8"),
+        ("id,x\n1,a\n".encode("utf-16"), "line 1: is written as UTF-16: save it as UTF-8"),
+        ("id,x\n1,a\n".encode("utf-16-be"), "line 1: is UTF-16 or no text"),
+        (b"id,x\n1,a\n2,caf\xe9 \x93b\x94\n", r"line 3: is neither UTF-8 \(at byte 14\) nor Latin-1, but Windows-1252"),
+        (b"id,x\n1,caf\xe9\n2,b\x01\n", "line 3: is neither UTF-8 .* but no text"),
+        ("id,x\n1,ééé\n2,é".encode()[:-1], "line 3: is UTF-8 with a broken character"),
+        (b"id,x\n" + "1,ééé\n".encode() * 200_000 + b"2,\xff\n", "line 200002: is UTF-8 with a broken character"),
         (b"id,x\n1,a\n2,b\0c\n", "line 3: holds a NUL"),
         (b'id,x\n1,"a\n2,b\n', "line 3: no CSV"),
         (b"id,x\n1," + b"a" * 200_000 + b"\n", "line 2: no CSV .* field larger than field limit"),

@@ -7,9 +7,9 @@ import logging
 import re
 from collections.abc import Iterator
 from functools import cache
-from io import BufferedIOBase
+from io import BufferedReader
 from itertools import chain
-from typing import IO, Literal
+from typing import Literal
 
 Encoding = Literal["utf-8", "latin-1"]
 
@@ -30,7 +30,7 @@ class EncodingError(Exception):
         self.line = line
 
 
-def stream_encoding(stream: IO[bytes] | BufferedIOBase, name: str) -> Encoding:
+def stream_encoding(stream: BufferedReader, name: str) -> Encoding:
     """Return how a text is written: UTF-8, or Latin-1 where it cannot be UTF-8 and holds no control byte.
 
     Latin-1 is told, once for each `name`. The stream must seek; it is left anywhere.
@@ -52,7 +52,7 @@ def stream_encoding(stream: IO[bytes] | BufferedIOBase, name: str) -> Encoding:
     return "latin-1"
 
 
-def _not_utf_8(stream: IO[bytes] | BufferedIOBase) -> int | None:
+def _not_utf_8(stream: BufferedReader) -> int | None:
     """Return the position of the first byte that is no UTF-8."""
     decoder, position = codecs.getincrementaldecoder("utf-8")(), 0
     for block in chain(_blocks(stream), [b""]):
@@ -68,7 +68,7 @@ def _not_utf_8(stream: IO[bytes] | BufferedIOBase) -> int | None:
     return None
 
 
-def _check_latin_1(stream: IO[bytes] | BufferedIOBase, position: int) -> None:
+def _check_latin_1(stream: BufferedReader, position: int) -> None:
     """Refuse what is not Latin-1 either; `position` is that of the first byte that is no UTF-8."""
     high = paired = read = 0
     for block in _blocks(stream):
@@ -84,12 +84,12 @@ def _check_latin_1(stream: IO[bytes] | BufferedIOBase, position: int) -> None:
         raise EncodingError(what, _line(stream, position))
 
 
-def _blocks(stream: IO[bytes] | BufferedIOBase) -> Iterator[bytes]:
+def _blocks(stream: BufferedReader) -> Iterator[bytes]:
     stream.seek(0)
     return iter(lambda: stream.read(_BLOCK), b"")
 
 
-def _line(stream: IO[bytes] | BufferedIOBase, position: int) -> int:
+def _line(stream: BufferedReader, position: int) -> int:
     line = 1
     for block in _blocks(stream):
         line += block[:position].count(b"\n")

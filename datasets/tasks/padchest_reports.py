@@ -11,6 +11,7 @@ from ..core import Examples, Protocol, TaskCard, task
 from ..fetch import compare_counts
 from ..published import Row, table
 from ..support.errors import UnavailableError
+from ..support.progress import tracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +149,7 @@ def studies(path: Path) -> tuple[list[Row], list[Tie]]:
     """
     first: dict[str, Row] = {}
     ties = []
-    for row in table(path, _COLUMNS):
+    for row in tracked(table(path, _COLUMNS), CARD.counts["images"], f"reading {CARD.name}"):
         study = row.text("StudyID")
         known = first.setdefault(study, row)
         for column in _OF_STUDY:
