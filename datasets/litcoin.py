@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from . import published
 from .core import Examples
 from .fetch import RawFile, fetch
 from .marking import Span, holds_marker, mark
 from .support.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ENTITY_TYPES = (
     "GeneOrGeneProduct",
@@ -333,6 +334,8 @@ def examples(found: Corpus, rows: Sequence[Row], folds: np.ndarray | None = None
     Columns: ``type_1`` and ``type_2``, the types of the two entities, and ``mention_1`` and ``mention_2``, the
     words of their first mentions. `folds` is as in `Examples`.
     """
+    import numpy as np
+
     texts = {key: abstract.text for key, abstract in found.abstracts.items()}
     columns: dict[str, list[str]] = {}
     for number, pick in ((1, lambda row: row.first), (2, lambda row: row.second)):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .support.progress import tracked
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -141,10 +144,8 @@ def _near(vectors: csr_matrix, threshold: float) -> Iterator[np.ndarray]:
     work = np.cumsum(prefixes @ shared)
     transposed = csr_matrix(prefixes.T)
     norms = _part_norms(vectors)
-    start = 0
-    while start < count:
-        before = work[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(work, before + _BLOCK, side="right")))
+    blocks = _blocks(work)
+    for start, stop in tracked(blocks, len(blocks), "comparing texts"):
         met = (prefixes[start:stop] @ transposed).tocoo()
         left, right = met.row + start, met.col
         for part in np.array_split(np.flatnonzero(left < right), max(1, met.nnz // _BLOCK)):
@@ -155,7 +156,15 @@ def _near(vectors: csr_matrix, threshold: float) -> Iterator[np.ndarray]:
             cosine = np.asarray(vectors[one].multiply(vectors[other]).sum(axis=1)).ravel()
             near = cosine >= threshold
             yield np.column_stack([one[near], other[near]]).astype(np.int64)
-        start = stop
+
+
+def _blocks(work: np.ndarray) -> list[tuple[int, int]]:
+    """Return slices of rows of about `_BLOCK` candidates each, given the (n,) running count of them."""
+    bounds = [0]
+    while bounds[-1] < len(work):
+        before = work[bounds[-1] - 1] if bounds[-1] else 0
+        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(work, before + _BLOCK, side="right"))))
+    return list(itertools.pairwise(bounds))
 
 
 def _part_norms(vectors: csr_matrix) -> np.ndarray:

@@ -86,7 +86,7 @@ def prepare(task: Task, protocol: str = "") -> Prepared:
         If the protocol is unknown, a raw file is missing or broken, the examples do not fit the card, a fold is
         empty, or an honest protocol parts a group.
     """
-    _check_requirements(task)
+    check_requirements(task)
     card = task.card.under(protocol)
     sources, module = task.sources(), _module_of(task)
     examples = None if sources and module else task.read(protocol)
@@ -126,8 +126,7 @@ def deal(task: Task, protocol: str, examples: Examples) -> np.ndarray:
     Raises
     ------
     UserError
-        If a fold is empty, an honest protocol parts a group, or the published data come out in other folds than
-        the card pins.
+        If the published data come out in other folds than the card pins.
     """
     card, pinned = task.card.under(protocol), task.card.protocols[protocol]
     dealt = examples.folds
@@ -136,20 +135,30 @@ def deal(task: Task, protocol: str, examples: Examples) -> np.ndarray:
         dealt = folds.read_split(path, pinned.split, examples.ids)
     if dealt is None:
         dealt = folds.default_folds(examples)
-    kept = dealt >= 0
-    parted = folds.shared_groups(dealt[kept], examples.groups[kept])
-    name = f"task {card.name}@{protocol}" if protocol else f"task {card.name}"
-    if parted and "group" not in pinned.leaks:
-        raise UserError(f"{name}: its folds part {parted} groups ({card.group}): make them anew")
-    counts = np.bincount(dealt[kept], minlength=len(FOLDS))
-    if not counts.all():
-        raise UserError(f"{name}: {kept.sum()} examples leave the {FOLDS[counts.argmin()]} fold empty")
     if pinned.fingerprint == examples.fingerprint() and pinned.split != folds.split_sha256(examples.ids, dealt):
-        raise UserError(f"{name}: its folds came out otherwise than published: install the versions that made them")
+        raise UserError(
+            f"{_name(card, protocol)}: its folds came out otherwise than published: install the versions that made them"
+        )
     return dealt
 
 
-def _check_requirements(task: Task) -> None:
+def _check_folds(card: TaskCard, protocol: str, examples: Examples, dealt: np.ndarray) -> None:
+    kept = dealt >= 0
+    parted = folds.shared_groups(dealt[kept], examples.groups[kept])
+    if parted and "group" not in card.protocols[protocol].leaks:
+        raise UserError(f"{_name(card, protocol)}: its folds part {parted} groups ({card.group}): make them anew")
+    counts = np.bincount(dealt[kept], minlength=len(FOLDS))
+    if not counts.all():
+        name, empty = _name(card, protocol), FOLDS[counts.argmin()]
+        raise UserError(f"{name}: {kept.sum()} examples leave the {empty} fold empty")
+
+
+def _name(card: TaskCard, protocol: str) -> str:
+    return f"task {card.name}@{protocol}" if protocol else f"task {card.name}"
+
+
+def check_requirements(task: Task) -> None:
+    """Refuse a task whose packages are not installed, with the command that installs them."""
     missing = [name for name in task.card.requires if importlib.util.find_spec(name) is None]
     if missing:
         what = f"zoobench[{task.card.extra}]" if task.card.extra else " ".join(missing)
@@ -206,6 +215,7 @@ def _write(folder: Path, task: Task, protocol: str, examples: Examples) -> None:
     card = task.card.under(protocol)
     _check_examples(card, examples)
     dealt = deal(task, protocol, examples)
+    _check_folds(card, protocol, examples, dealt)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         write_layout(temporary, card.tabular, examples, dealt)

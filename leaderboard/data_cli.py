@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..datasets.support.errors import UnavailableError, UserError
+from ..datasets.support.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -104,15 +104,13 @@ def report(
 def _subject(subject: str, plugin: Sequence[Path] | None) -> tuple[Task, str]:
     """Return the task and the protocol that a command's word names, with the raw files on this machine."""
     from ..datasets.own import task_of
-    from ..zoo.core import missing_modules
+    from ..datasets.prepare import check_requirements
 
     _load_plugins(plugin)
     base, protocol = _split(subject)
     task = task_of(base)
     task.card.under(protocol)
-    if missing := missing_modules(task.card.requires):
-        what = f"zoobench[{task.card.extra}]" if task.card.extra else " ".join(missing)
-        raise UnavailableError(f"task {base} needs {', '.join(missing)}: pip install '{what}'")
+    check_requirements(task)
     task.sources()
     return task, protocol
 

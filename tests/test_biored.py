@@ -260,7 +260,7 @@ def test_built_from_litcoin_where_the_archive_is_not_there(
     ]
     examples.check_against(CARD)
     counts = Counter(CARD.labels[target] for target in examples.targets)
-    assert len(examples) == CARD.counts["pairs"] == 25_128
+    assert len(examples) == CARD.counts["examples"] == 25_128
     assert len(examples) - counts["No_Relation"] == CARD.counts["related pairs"] == 4280 - 5
     assert counts["Association"] == 2274 - 3
     dealt = deal(TASKS.get("biored-pairs"), "", examples)

@@ -32,7 +32,7 @@ CARD = TaskCard(
     licence="none stated; offered freely by the NCBI",
     source="BioRED, National Center for Biotechnology Information (ftp.ncbi.nlm.nih.gov/pub/lu/BioRED)",
     citation=litcoin.CITATION,
-    counts={"abstracts": 400, "pairs": 25128, "related pairs": 4275},
+    counts={"abstracts": 400, "examples": 25128, "related pairs": 4275},
     protocols={
         "": Protocol(
             description=(
@@ -75,7 +75,7 @@ def read() -> Examples:
     found = litcoin.corpus(paths)
     rows = pair_rows(found, found.abstracts)
     related = sum(row.target != CARD.labels.index(_NO_RELATION) for row in rows)
-    compare_counts(CARD, {"abstracts": len(found.abstracts), "pairs": len(rows), "related pairs": related})
+    compare_counts(CARD, {"abstracts": len(found.abstracts), "examples": len(rows), "related pairs": related})
     return litcoin.examples(found, rows)
 
 

@@ -26,7 +26,7 @@ CARD = TaskCard(
     licence=_RELATIONS.licence,
     source=_RELATIONS.source,
     citation=_RELATIONS.citation,
-    counts={"abstracts": 400, "mentions": 13636, "relations": 4280},
+    counts={"abstracts": 400, "mentions": 13636, "relations": 4280, "examples": 4280},
     protocols={
         "": Protocol(
             description="the folds of litcoin-relations: no abstract is trained on in one task and tested in the other",

@@ -30,7 +30,7 @@ CARD = TaskCard(
         "Creating-Computable-Knowledge-from-Unstructured-Information"
     ),
     citation=litcoin.CITATION,
-    counts={"abstracts": 400, "mentions": 13636, "relations": 4280, "mention pairs": 73910},
+    counts={"abstracts": 400, "mentions": 13636, "relations": 4280, "examples": 4280, "mention pairs": 73910},
     protocols={
         "": Protocol(
             description="70/10/20 by iterative stratification over types; no abstract in two folds",

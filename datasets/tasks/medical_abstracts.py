@@ -68,7 +68,7 @@ CARD = TaskCard(
         "Approaches. Proceedings of the 2022 6th International Conference on Natural Language Processing and "
         "Information Retrieval (NLPIR '22). 2023:6-15. doi:10.1145/3582768.3582795"
     ),
-    counts={"training rows": 11550, "test rows": 2888},
+    counts={"examples": 14438, "training rows": 11550, "test rows": 2888},
     protocols={
         "": Protocol(
             description=(
