@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from filelock import Timeout
 
-from ..datasets.core import FOLDS, Fold, as_mapping
+from ..datasets.core import FOLDS, TASKS, Fold, as_mapping
+from ..datasets.fetch import raw_folders
 from ..datasets.folds import split_path
 from ..datasets.layout import SealedTest, load_ids, load_training
 from ..datasets.support.files import atomic_path
@@ -181,7 +182,7 @@ class Executor:
 
     def _job(self, planned: Planned, scratch: Path) -> Job:
         cell, prepared = planned.cell, planned.prepared
-        sources = [str(path) for path in planned.sources]
+        raw = [str(path) for path in (*raw_folders(TASKS.entries()), *planned.sources)]
         return Job(
             model=cell.model,
             module=planned.model.module,
@@ -193,7 +194,7 @@ class Executor:
             plugins=tuple(str(path) for path in self._request.plugins),
             source_sha256=cell.source_sha256,
             public=str(prepared.folder / "public"),
-            sealed=(str(cache_root() / "tasks"), str(split_path(cell.task).parent), *sources),
+            sealed=(str(cache_root() / "tasks"), str(split_path(cell.task).parent), *raw),
             features=str(self._features),
             scope={
                 "data": prepared.fingerprint,

@@ -23,6 +23,8 @@ Kind = Literal["multilabel", "multiclass"]
 Modality = Literal["text", "image"]
 Fold = Literal["train", "validation", "test"]
 FOLDS: tuple[Fold, ...] = get_args(Fold)
+UNSEEN = "unseen"
+"""The part of the test fold whose inputs stand in no other fold, where that is not all of it."""
 Leak = Literal["group", "exact", "near"]
 """What may stand in two folds: a group, an input equal to the letter, a near-identical text."""
 
@@ -184,6 +186,12 @@ class Examples:
         lengths = {len(part) for part in (*parts, *([] if self.folds is None else [self.folds]))}
         if len(lengths) != 1:
             raise ValueError(f"ids, inputs, targets, groups, columns, folds or subsets differ in length: {lengths}")
+        for name, mask in self.subsets.items():
+            if name == UNSEEN or mask.dtype.kind != "b":
+                raise ValueError(f"subset {name!r} must be of type bool, and have another name than {UNSEEN!r}")
+        dealt = set() if self.folds is None else set(self.folds.tolist())
+        if not dealt <= {-1, *range(len(FOLDS))}:
+            raise ValueError(f"folds must be whole numbers from -1 (left out) to {len(FOLDS) - 1}")
         for name in ("columns", "subsets"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         if len(set(self.ids)) != len(self.ids):
@@ -218,12 +226,15 @@ class Examples:
         return self.inputs if self.pixels is None else self.pixels.contents(self.inputs)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all rows: equal for equal data, whatever file or machine it came from."""
+        """Return the SHA-256 of all rows: equal for equal data, whatever file or machine they came from.
+
+        Of images the decoded pixels count: another version of the decoder may make other data of a JPEG.
+        """
         digest = hashlib.sha256()
-        extra = (self.columns[name].astype(str) for name in sorted(self.columns))
+        extra = (self.columns[name] for name in sorted(self.columns))
         for column in (self.ids, self.contents(), *extra):
             for value in column:
-                text = str(value).encode()
+                text = str(value).encode("utf-8", "surrogatepass")
                 digest.update(len(text).to_bytes(8, "little") + text)
         digest.update(self.targets.astype("int64").tobytes() + self.groups.astype("int64").tobytes())
         return digest.hexdigest()
@@ -249,7 +260,7 @@ class Task:
     def read(self, protocol: str = "") -> Examples:
         """Return the examples under `protocol`; a reader without a parameter reads the same for each."""
         self.card.under(protocol)
-        takes = len(inspect.signature(self.reader).parameters)
+        takes = "protocol" in inspect.signature(self.reader).parameters
         return self.reader(protocol) if takes else self.reader()  # type: ignore[call-arg]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -87,6 +88,18 @@ def data_folder() -> Path | None:
     return Path(named).expanduser().absolute() if named else None
 
 
+def raw_folders(tasks: Iterable[str]) -> list[Path]:
+    """Return the folders that may hold raw files of any of `tasks`, there or not: no model opens them.
+
+    One task's files may hold another's targets: LitCoin's are BioRED's, and the metadata of NIH are ChestMNIST's.
+    """
+    package = importlib.util.find_spec("torchxrayvision")
+    inside = [Path(package.origin).with_name("data")] if package and package.origin else []
+    data = data_folder()
+    laid_out = [data / name for name in (*tasks, "chestmnist")] if data else []
+    return [cache_root() / "downloads", *inside, *laid_out]
+
+
 def local(file: RawFile) -> Path | None:
     """Return where a file lies on this machine, in the data folder or among the downloads; None if nowhere."""
     path = _place(file)
@@ -145,8 +158,14 @@ def sha256_of(path: Path) -> str:
 
 
 def compare_counts(card: TaskCard, found: Mapping[str, int]) -> None:
-    """Say so when the data are not the published ones: other data, another fingerprint, no error."""
-    wrong = {name: count for name, count in found.items() if card.counts.get(name, count) != count}
+    """Say so when the data are not the published ones: other data, another fingerprint, no error.
+
+    Raises
+    ------
+    KeyError
+        If the card has no figure of one of these names.
+    """
+    wrong = {name: count for name, count in found.items() if card.counts[name] != count}
     if wrong:
         told = ", ".join(f"{count:,} {name} (published: {card.counts[name]:,})" for name, count in wrong.items())
         _log.warning("%s: other data than the published ones: %s; their scores stand apart", card.name, told)

@@ -115,11 +115,8 @@ def write_split(path: Path, ids: np.ndarray, folds: np.ndarray) -> str:
     return split_sha256(ids, folds)
 
 
-def read_split(path: Path, sha256: str, ids: np.ndarray) -> np.ndarray | None:
-    """Return the (n,) int64 fold index of each of `ids`, as the file at `path` fixes it.
-
-    A part of the published data keeps the folds that it has there. None if one of `ids` is not in the file:
-    these are other data, and their folds are to be made anew.
+def read_split(path: Path, sha256: str, ids: np.ndarray) -> np.ndarray:
+    """Return the (n,) int64 fold index of each of `ids`, as the file at `path` fixes it; -1 if it is not there.
 
     Raises
     ------
@@ -136,9 +133,7 @@ def read_split(path: Path, sha256: str, ids: np.ndarray) -> np.ndarray | None:
             "its task; restore the file"
         )
     fixed = {row["id"]: FOLDS.index(row["fold"]) for row in csv.DictReader(io.StringIO(raw.decode()))}
-    if any(str(key) not in fixed for key in ids):
-        return None
-    return np.array([fixed[str(key)] for key in ids], dtype=np.int64)
+    return np.array([fixed.get(str(key), -1) for key in ids], dtype=np.int64)
 
 
 def default_folds(examples: Examples) -> np.ndarray:

@@ -37,44 +37,48 @@ class PixelStore:
 class Images:
     """The inputs of an image task, (n,) rows; indexing by a slice or an array of integers gives fewer rows.
 
+    The store holds the images of all folds, so it is no public attribute: a mean over it would have seen the test
+    fold. ``X[:32].load()`` gives the pixels of rows.
+
     Attributes
     ----------
-    pixels
-        (images, side, side) uint8: the whole store, of which these rows are a part; a memory map.
-    rows
-        (n,) int64 rows of it.
     tabular
         (n, k) float32 numbers beside each image, NaN where unknown.
     names
         What the k columns are.
     """
 
-    pixels: np.ndarray
-    rows: np.ndarray
+    _store: np.ndarray
+    _rows: np.ndarray
     tabular: np.ndarray
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.tabular.shape != (len(self.rows), len(self.names)):
-            raise ValueError(f"tabular has shape {self.tabular.shape}, expected {(len(self.rows), len(self.names))}")
+        if self.tabular.shape != (len(self._rows), len(self.names)):
+            raise ValueError(f"tabular has shape {self.tabular.shape}, expected {(len(self._rows), len(self.names))}")
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
     def __getitem__(self, index: Any) -> Images:
-        rows = self.rows[index]
+        rows = self._rows[index]
         if rows.ndim != 1:
             raise TypeError("images are indexed by a slice or an array, not by one number: take X[i : i + 1]")
-        return Images(self.pixels, rows, self.tabular[index], self.names)
+        return Images(self._store, rows, self.tabular[index], self.names)
 
     @property
     def shape(self) -> tuple[int]:
         """Return (n,), as an array of texts would."""
         return (len(self),)
 
+    @property
+    def side(self) -> int:
+        """Return the height and width of each image in pixels."""
+        return int(self._store.shape[1])
+
     def load(self) -> np.ndarray:
         """Return (n, side, side) uint8 pixels of these rows in memory: ask for a batch, ``X[:32].load()``."""
-        order = np.argsort(self.rows, kind="stable")  # the file is read forwards
-        batch = np.empty((len(self.rows), *self.pixels.shape[1:]), np.uint8)
-        batch[order] = self.pixels[self.rows[order]]
+        order = np.argsort(self._rows, kind="stable")  # the file is read forwards
+        batch = np.empty((len(self._rows), *self._store.shape[1:]), np.uint8)
+        batch[order] = self._store[self._rows[order]]
         return batch

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import FOLDS, Examples, Fold
+from .core import FOLDS, UNSEEN, Examples, Fold
 from .images import PIXELS, Images
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ FILES = (*(Path(PUBLIC) / f"{fold}.parquet" for fold in FOLDS), SEALED)
 # Keeps a column called "target" or "id" apart from the task's own.
 _COLUMN = "column:"
 _TABULAR = b"tabular"
-UNSEEN = "unseen"
-"""The part of the test fold whose inputs stand in no other fold, where that is not all of it."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,16 @@ def write_layout(folder: Path, tabular: tuple[str, ...], examples: Examples, dea
         pq.write_table(chosen, folder / PUBLIC / f"{fold}.parquet")
     pq.write_table(table.select(["input", *shown]).take(test), folder / PUBLIC / "test.parquet")
     if examples.pixels is not None:
-        os.link(examples.pixels.folder / PIXELS, folder / PUBLIC / PIXELS)
+        _link(examples.pixels.folder / PIXELS, folder / PUBLIC / PIXELS)
     _write_sealed(folder / SEALED, examples, dealt, test)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system knows no second names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _write_sealed(path: Path, examples: Examples, dealt: np.ndarray, test: np.ndarray) -> None:

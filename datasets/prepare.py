@@ -95,7 +95,7 @@ def prepare(task: Task, protocol: str = "") -> Prepared:
             "card": as_mapping(card),
             "code": [code_fingerprint(name, _ROOM) for name in (__name__, *([module] if module else []))],
             "sources": [_state(task, path) for path in sources],
-            "examples": "" if examples is None else examples.fingerprint(),
+            "examples": "" if examples is None else _made_up(examples),
         }
     )
     name = f"{card.name}@{protocol}" if protocol else card.name
@@ -120,8 +120,8 @@ def prepare(task: Task, protocol: str = "") -> Prepared:
 def deal(task: Task, protocol: str, examples: Examples) -> np.ndarray:
     """Return the (n,) int64 folds of `examples`, -1 for a row that is left out.
 
-    They are the reader's own where it deals (`Examples.folds`), the committed ones where the card names a file
-    and it knows every row, and computed ones otherwise.
+    They are the committed ones where there is a file and the data are those that it was made for, the reader's
+    own where it deals (`Examples.folds`), and computed ones otherwise.
 
     Raises
     ------
@@ -129,13 +129,13 @@ def deal(task: Task, protocol: str, examples: Examples) -> np.ndarray:
         If the published data come out in other folds than the card pins.
     """
     card, pinned = task.card.under(protocol), task.card.protocols[protocol]
-    dealt = examples.folds
     path = folds.split_path(card.name, protocol)
-    if dealt is None and pinned.split and path.exists():
+    published = pinned.fingerprint == examples.fingerprint()
+    if published and path.exists():
         dealt = folds.read_split(path, pinned.split, examples.ids)
-    if dealt is None:
-        dealt = folds.default_folds(examples)
-    if pinned.fingerprint == examples.fingerprint() and pinned.split != folds.split_sha256(examples.ids, dealt):
+    else:
+        dealt = folds.default_folds(examples) if examples.folds is None else examples.folds
+    if published and pinned.split != folds.split_sha256(examples.ids, dealt):
         raise UserError(
             f"{_name(card, protocol)}: its folds came out otherwise than published: install the versions that made them"
         )
@@ -147,6 +147,13 @@ def _check_folds(card: TaskCard, protocol: str, examples: Examples, dealt: np.nd
     parted = folds.shared_groups(dealt[kept], examples.groups[kept])
     if parted and "group" not in card.protocols[protocol].leaks:
         raise UserError(f"{_name(card, protocol)}: its folds part {parted} groups ({card.group}): make them anew")
+    _, inputs = np.unique(examples.contents()[kept].astype(object), return_inverse=True)
+    twins = folds.shared_groups(dealt[kept], inputs)
+    if twins and "exact" not in card.protocols[protocol].leaks:
+        raise UserError(
+            f"{_name(card, protocol)}: {twins} inputs stand in more than one fold: group them, or declare the leak and "
+            f"why (`zoobench data audit` lists them)"
+        )
     counts = np.bincount(dealt[kept], minlength=len(FOLDS))
     if not counts.all():
         name, empty = _name(card, protocol), FOLDS[counts.argmin()]
@@ -171,11 +178,19 @@ def _module_of(task: Task) -> str:
     return task.module if file and Path(file).is_file() else ""
 
 
+def _made_up(examples: Examples) -> list[Any]:
+    """Return what examples are known by that come from no file: all that the reader says of them."""
+    dealt = None if examples.folds is None else examples.folds.tolist()
+    subsets = {name: sha256_json(mask.tolist()) for name, mask in examples.subsets.items()}
+    return [examples.fingerprint(), sha256_json(dealt), subsets, sorted(examples.columns)]
+
+
 def _state(task: Task, path: Path) -> Any:
     """Return what tells whether a raw file changed: its content, or of a folder and a huge file the outside."""
     try:
         if path.is_dir():
-            return sorted([entry.name, *_outside(entry.stat())] for entry in os.scandir(path))
+            files = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+            return sorted([file.relative_to(path).as_posix(), *_outside(file.stat())] for file in files)
         status = path.stat()
         return sha256_file(path) if status.st_size <= _HASHED_BYTES else [path.name, *_outside(status)]
     except OSError as error:
@@ -235,10 +250,15 @@ def _check_examples(card: TaskCard, examples: Examples) -> None:
         examples.check_against(card)
     except ValueError as error:
         raise UserError(str(error)) from error
+    texts = {name: values for name, values in examples.columns.items() if values.dtype == object}
     if card.modality == "text":
-        for key, value in zip(examples.ids, examples.inputs, strict=True):
+        texts["input"] = examples.inputs
+    for name, values in texts.items():
+        for key, value in zip(examples.ids, values, strict=True):
             if not isinstance(value, str):
-                raise UserError(f"task {card.name}: the input of example {key!r} is {value!r}, not a text")
+                raise UserError(f"task {card.name}: the {name} of example {key!r} is {value!r}, not a text")
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise UserError(f"task {card.name}: the {name} of example {key!r} holds half a character (a surrogate)")
 
 
 def _summary(card: TaskCard, protocol: str, examples: Examples, dealt: np.ndarray) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
 from ..benchmarks.store import RECORD, read_record
-from ..datasets.layout import UNSEEN
+from ..datasets.core import UNSEEN
 from ..datasets.support.files import atomic_path, lock, sha256_json
 
 if TYPE_CHECKING:

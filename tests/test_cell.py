@@ -65,3 +65,13 @@ def test_the_source_follows_code_and_imported_zoo_modules_and_not_comments(tmp_p
     assert source_fingerprint(import_plugin(moved).__name__) == before, "a plug-in is known by its content"
     mlp, logreg = (source_fingerprint(f"zoobench.zoo.models.{name}") for name in ("embedding_mlp", "embedding_logreg"))
     assert mlp != logreg
+
+
+def test_a_file_beside_a_plugin_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper, plugin = tmp_path / "zb_sibling_helper.py", tmp_path / "uses_a_sibling.py"
+    helper.write_text("K = 1\n")
+    plugin.write_text("from zb_sibling_helper import K\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = source_fingerprint(import_plugin(plugin).__name__)
+    helper.write_text("K = 2  # other\n")
+    assert source_fingerprint(import_plugin(plugin).__name__) != before

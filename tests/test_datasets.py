@@ -207,9 +207,12 @@ def test_committed_folds_are_used_and_protocols_known_by_name(source, tmp_path, 
         protocol: write_split(folds.split_path("made-up", protocol), examples.ids, dealt)
         for protocol, dealt in {"": honest, "random": leaky}.items()
     }
+    known = examples.fingerprint()
     protocols = {
-        "": Protocol(description="honest", split=splits[""]),
-        "random": Protocol(description="by row", split=splits["random"], leaks={"group": "rows are dealt alone"}),
+        "": Protocol(description="honest", split=splits[""], fingerprint=known),
+        "random": Protocol(
+            description="by row", split=splits["random"], fingerprint=known, leaks={"group": "rows are dealt alone"}
+        ),
     }
     task = Counted(examples, source, protocols=protocols).task
     random = prepare(task, "random")
@@ -227,7 +230,13 @@ def test_default_folds_that_part_a_group_are_refused(source, tmp_path, monkeypat
     monkeypatch.setattr(folds, "SPLITS", tmp_path)
     digest = write_split(folds.split_path("made-up"), examples.ids, np.arange(len(examples)) % 3)
     with pytest.raises(UserError, match=r"its folds part \d+ groups \(number\)"):
-        prepare(Counted(examples, source, protocols={"": Protocol(description="leaky", split=digest)}).task)
+        prepare(
+            Counted(
+                examples,
+                source,
+                protocols={"": Protocol(description="leaky", split=digest, fingerprint=examples.fingerprint())},
+            ).task
+        )
 
 
 def test_reader_may_deal_itself_and_leave_rows_out(source):
@@ -240,7 +249,7 @@ def test_reader_may_deal_itself_and_leave_rows_out(source):
     assert prepared.split_sha256 == folds.split_sha256(examples.ids[dealt >= 0], dealt[dealt >= 0])
 
 
-def test_part_of_the_published_data_keeps_its_folds_and_other_data_get_new_ones(source, tmp_path, monkeypatch, caplog):
+def test_committed_folds_are_for_the_published_data_alone(source, tmp_path, monkeypatch, caplog):
     whole = make()
     monkeypatch.setattr(folds, "SPLITS", tmp_path)
     fixed = folds.default_folds(whole)
@@ -248,11 +257,11 @@ def test_part_of_the_published_data_keeps_its_folds_and_other_data_get_new_ones(
     protocols = {"": Protocol(description="fixed", split=split, fingerprint=whole.fingerprint())}
     part = Examples(whole.ids[:150], whole.inputs[:150], whole.targets[:150], whole.groups[:150])
     kept = prepare(Counted(part, source, protocols=protocols).task)
-    assert set(kept.sealed_test().ids) == set(part.ids[fixed[:150] == 2])
     assert "other data than the published ones" in caplog.text
     strangers = replace(whole, ids=np.array([f"other-{number}" for number in range(300)], dtype=object))
     task = Counted(strangers, source, protocols=protocols).task
     np.testing.assert_array_equal(preparation.deal(task, "", strangers), fixed)
+    assert kept.split_sha256 == folds.split_sha256(part.ids, folds.default_folds(part)), "other data, other folds"
     caplog.clear()
     source.write_text("whole")
     prepare(Counted(whole, source, protocols=protocols).task)
@@ -279,7 +288,10 @@ def test_columns_and_subsets_are_laid_out_and_the_unseen_found(source):
         subsets={"even": np.arange(300) % 2 == 0, "all": np.ones(300, bool)},
         folds=dealt,
     )
-    prepared = prepare(Counted(examples, source).task)
+    with pytest.raises(UserError, match="1 inputs stand in more than one fold: group them, or declare the leak"):
+        prepare(Counted(examples, source).task)
+    declared = {"": Protocol(description="as published", leaks={"exact": "the source repeats itself"})}
+    prepared = prepare(Counted(examples, source, protocols=declared).task)
     public, sealed = prepared.folder / "public", prepared.sealed_test()
     number = np.array([int(key.partition("-")[2]) for key in sealed.ids])
     assert set(sealed.subsets) == {"even", "unseen"}, "a part that is the whole is none"
@@ -291,12 +303,35 @@ def test_columns_and_subsets_are_laid_out_and_the_unseen_found(source):
         np.testing.assert_array_equal(columns["year"], rows / 2)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"subsets": {"half": np.ones(300, int)}}, "must be of type bool"),
+        ({"subsets": {"unseen": np.ones(300, bool)}}, "another name than 'unseen'"),
+        ({"folds": np.full(300, 3)}, "from -1 .left out. to 2"),
+    ],
+)
+def test_examples_refuse_impossible_states(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(make(), **change)
+
+
+def test_folds_and_subsets_of_made_up_examples_are_part_of_the_key(source):
+    dealt, groups = np.arange(300) % 3, np.arange(300)
+    first, second = (replace(make(), folds=folds, groups=groups) for folds in (dealt, (dealt + 1) % 3))
+    assert first.fingerprint() == second.fingerprint()
+    made = [prepare(Counted(examples).task) for examples in (first, second)]
+    assert made[0].split_sha256 != made[1].split_sha256
+    halves = replace(first, subsets={"even": np.arange(300) % 2 == 0})
+    assert set(prepare(Counted(halves).task).sealed_test().subsets) == {"even"}
+
+
 def test_image_task_hands_out_batches_of_its_store(source, tmp_path):
     store = tmp_path / "cache" / "pixels" / "key"
     store.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), np.uint8)
     np.save(store / "pixels.npy", pixels)
-    np.save(store / "digests.npy", np.arange(300 * 16).reshape(300, 16).astype(np.uint8))
+    np.save(store / "digests.npy", np.random.default_rng(2).integers(0, 256, (300, 16), np.uint8))
     rows = np.random.default_rng(1).permutation(300)
     ages = np.where(np.arange(300) % 7, np.arange(300.0), np.nan)
     examples = replace(make(), inputs=rows, pixels=PixelStore(store), columns={"age": ages})
@@ -307,7 +342,8 @@ def test_image_task_hands_out_batches_of_its_store(source, tmp_path):
     np.testing.assert_array_equal(test[3:9].load(), pixels[rows[number[3:9]]])
     np.testing.assert_array_equal(test.tabular[:, 0], ages[number].astype(np.float32))
     assert (len(train), train.names, len(train[np.array([4, 1])])) == (prepared.rows["train"], ("age",), 2)
-    assert isinstance(train.pixels, np.memmap)
+    assert isinstance(train._store, np.memmap)
+    assert train.side == 8
     (prepared.folder / "public" / "pixels.npy").unlink()
     assert prepare(Counted(examples, source, modality="image", image_size=8, tabular=("age",)).task) == prepared
 
@@ -318,6 +354,11 @@ def test_image_task_hands_out_batches_of_its_store(source, tmp_path):
         ({"targets": np.full((300, 3), 2, dtype=np.uint8)}, "must be whole numbers from 0 to 1"),
         ({"targets": np.zeros((300, 2), dtype=np.uint8)}, r"have shape \(300, 2\)"),
         ({"inputs": np.array([*["text"] * 299, np.nan], dtype=object)}, "'row-299' is nan, not a text"),
+        ({"inputs": np.array([*["text"] * 299, "\ud800"], dtype=object)}, "'row-299' holds half a character"),
+        (
+            {"columns": {"year": np.array([*["1"] * 299, 2], dtype=object)}},
+            "the year of example 'row-299' is 2, not a text",
+        ),
         ({"groups": np.zeros(300, dtype=np.int64)}, "leave the validation fold empty"),
     ],
 )

@@ -45,7 +45,7 @@ class Looker:
     def _features(self, X):
         batches = [X[start : start + 32].load() for start in range(0, len(X), 32)]
         assert all(batch.dtype == np.uint8 and batch.shape[1:] == (8, 8) for batch in batches)
-        assert isinstance(X.pixels, np.memmap) and X.names == ("age",)
+        assert X.side == 8 and X.names == ("age",)
         return np.column_stack([np.concatenate(batches).mean(axis=(1, 2)) / 255, X.tabular])
 
     def fit(self, X, y):

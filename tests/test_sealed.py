@@ -11,8 +11,10 @@ import pytest
 from zoobench.benchmarks import run
 from zoobench.benchmarks.store import Results, read_record
 from zoobench.datasets.core import TASKS
+from zoobench.datasets.fetch import raw_folders
 from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.registry import import_plugin
+from zoobench.datasets.tasks import openi_reports
 
 from .conftest import write_models
 
@@ -132,6 +134,15 @@ def test_a_program_that_reads_the_sealed_file_sees_no_target(tiny: Path, truth: 
         np.load(io.BytesIO(seen), allow_pickle=False)
     counts = np.bincount(np.frombuffer(seen, np.uint8), minlength=256)
     assert counts.max() < 6 * counts.mean(), "masked bytes are spread evenly"
+
+
+def test_raw_files_of_all_tasks_are_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LitCoin's files hold BioRED's targets, and NIH's metadata ChestMNIST's."""
+    monkeypatch.setenv("ZOOBENCH_DATA", str(tmp_path))
+    folders = raw_folders(TASKS.entries())
+    assert {tmp_path / "litcoin-relations", tmp_path / "nih-chest-xray14", tmp_path / "chestmnist"} <= set(folders)
+    assert openi_reports.archive().parent in folders
+    assert tmp_path not in folders, "results may lie there"
 
 
 def test_the_raw_files_of_a_task_are_sealed_too(tmp_path: Path) -> None:

@@ -35,14 +35,25 @@ def _closure(module: str, room: str, skip: frozenset[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = [module]
     own = f"{module.partition('.')[0]}." if "." in module and not module.startswith(f"{room}.") else f"{room}."
+    root = None if "." in module else _path_of(module)
     while waiting:
         name = waiting.pop()
         path = _path_of(name)
         if path is None or name in found or name in skip:
             continue
         found[name] = path
-        waiting.extend(_imports(name, _parsed(path, path.stat().st_mtime_ns)[1], (f"{room}.", own)))
+        imported = _imports(name, _parsed(path, path.stat().st_mtime_ns)[1])
+        waiting.extend(each for each in imported if each.startswith((f"{room}.", own)) or _beside(each, root))
     return found
+
+
+def _beside(module: str, root: Path | None) -> bool:
+    """Return whether a module is a file, or in a package, right beside the plug-in at `root`."""
+    top = module.partition(".")[0]
+    if root is None or not any((root.parent / name).is_file() for name in (f"{top}.py", f"{top}/__init__.py")):
+        return False
+    found = _path_of(top)  # to look a top-level name up imports nothing
+    return found is not None and root.parent in (found.parent, found.parent.parent)
 
 
 def _path_of(module: str) -> Path | None:
@@ -70,8 +81,8 @@ def _parsed(path: Path, changed_ns: int) -> tuple[str, ast.Module]:
     return ast.unparse(tree), tree
 
 
-def _imports(module: str, tree: ast.Module, within: tuple[str, ...]) -> Iterator[str]:
-    """Yield the names that a module imports from the packages `within`, relative ones resolved."""
+def _imports(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module imports, relative ones resolved."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = node.module or ""
@@ -83,4 +94,4 @@ def _imports(module: str, tree: ast.Module, within: tuple[str, ...]) -> Iterator
             names = [alias.name for alias in node.names]
         else:
             continue
-        yield from (name for name in names if name.startswith(within))
+        yield from names
