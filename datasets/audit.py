@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, get_args
@@ -13,6 +13,7 @@ import numpy as np
 from .core import FOLDS, Examples, Fold, Leak, Task, TaskCard
 from .folds import split_sha256
 from .near import THRESHOLD, NearTexts, near_identical
+from .support.errors import UserError
 
 _SHOWN = 3
 IdPair = tuple[str, str]
@@ -143,11 +144,16 @@ class Audit:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
+        from pydantic_core import to_jsonable_python
+
         told = {name: getattr(self, name) for name in ("absent", "deviation", "ok")}
-        return _plain(vars(self) | told)
+        # A read-only mapping is the one value that pydantic does not know.
+        return to_jsonable_python(vars(self) | told, fallback=dict)
 
 
-def audit(task: Task | TaskCard, protocol: str, examples: Examples, folds: np.ndarray) -> Audit:
+def audit(
+    task: Task | TaskCard, protocol: str, examples: Examples, folds: np.ndarray, near: NearTexts | None = None
+) -> Audit:
     """Look for everything that two folds share, and compare their labels.
 
     A text counts as equal to the letter, and as near-identical from a TF-IDF cosine of 0.9 on, with the words'
@@ -157,25 +163,34 @@ def audit(task: Task | TaskCard, protocol: str, examples: Examples, folds: np.nd
     ----------
     folds
         (n,) int64 index into ``FOLDS``, -1 for a row that is left out; every fold needs rows.
+    near
+        Which of the texts are near-identical, where the caller has looked already; of images it is not used.
 
     Raises
     ------
     UserError
-        If the task has no such protocol.
-    ValueError
-        If a fold is empty.
+        If the task has no such protocol, or a fold is empty.
     """
     card = (task.card if isinstance(task, Task) else task).under(protocol)
     counts: dict[Fold, int] = {fold: int((folds == number).sum()) for number, fold in enumerate(FOLDS)}
-    if not all(counts.values()):
-        raise ValueError(f"task {card.name}: every fold needs rows, found {counts}")
+    if empty := [fold for fold, count in counts.items() if not count]:
+        name = f"{card.name}@{protocol}" if protocol else card.name
+        raise UserError(
+            f"task {name}: {sum(counts.values())} examples leave the {empty[0]} fold empty: deal them otherwise"
+        )
     # In the order of the ids: no figure and no example hangs on the order of the rows.
     order = np.argsort(examples.ids.astype(object), kind="stable")
-    dealt, contents = folds[order], examples.contents()[order]
-    near = near_identical(contents) if examples.pixels is None else None
-    rows = _Rows(examples.ids[order], dealt, examples.groups[order], _numbers(contents), near)
+    dealt = folds[order]
+    near = (near or near_identical(examples.inputs)) if examples.pixels is None else None
+    rows = _Rows(
+        ids=examples.ids[order],
+        folds=dealt,
+        groups=examples.groups[order],
+        inputs=np.unique(examples.contents()[order].astype(object), return_inverse=True)[1],
+        near=near and replace(near, member=near.member[order]),
+    )
     overlaps = rows.overlaps(reasons := card.protocols[protocol].leaks)
-    hot = _hot(examples.targets[order], len(card.labels))
+    hot = hot_targets(examples.targets[order], len(card.labels))
     conflicts, conflicting = rows.conflicts(hot)
     kept = dealt >= 0
     return Audit(
@@ -194,6 +209,11 @@ def audit(task: Task | TaskCard, protocol: str, examples: Examples, folds: np.nd
         shares={fold: _shares(card.labels, hot[dealt == number]) for number, fold in enumerate(FOLDS)},
         overall=_shares(card.labels, hot[kept]),
     )
+
+
+def hot_targets(targets: np.ndarray, labels: int) -> np.ndarray:
+    """Return (n, labels) bool from (n, labels) of 0 and 1 or (n,) class numbers."""
+    return targets.astype(bool) if targets.ndim == 2 else np.eye(labels, dtype=bool)[targets]
 
 
 @dataclass(frozen=True)
@@ -230,7 +250,7 @@ class _Rows:
         """Return how many rows of train and validation have an input that has other targets there too; a few pairs."""
         seen = np.flatnonzero((self.folds >= 0) & (self.folds != FOLDS.index("test")))
         inputs = self.inputs[seen]
-        answers = _numbers([row.tobytes() for row in np.packbits(hot[seen].astype(np.uint8), axis=1)])
+        answers = np.unique(np.packbits(hot[seen], axis=1), axis=0, return_inverse=True)[1].ravel()
         distinct, times = np.unique(np.unique(np.column_stack([inputs, answers]), axis=0)[:, 0], return_counts=True)
         torn = np.isin(inputs, distinct[times > 1])
         pairs = []
@@ -238,12 +258,6 @@ class _Rows:
             other = np.flatnonzero((inputs == inputs[first]) & (answers != answers[first]))[0]
             pairs.append((seen[first], seen[other]))
         return int(torn.sum()), _ids(self.ids, pairs)
-
-
-def _numbers(values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Return (n,) int64 that are equal where `values` are."""
-    number: dict[Any, int] = {}
-    return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
 
 
 def _firsts(keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -269,18 +283,5 @@ def _ids(ids: np.ndarray, pairs: Sequence[Any] | np.ndarray) -> tuple[IdPair, ..
     return tuple((str(ids[one]), str(ids[other])) for one, other in pairs[:_SHOWN])
 
 
-def _hot(targets: np.ndarray, labels: int) -> np.ndarray:
-    """Return (n, labels) of 0 and 1 for the targets of either kind."""
-    return targets if targets.ndim == 2 else np.arange(labels) == targets[:, None]
-
-
 def _shares(labels: Sequence[str], hot: np.ndarray) -> dict[str, float]:
     return dict(zip(labels, hot.mean(axis=0).tolist(), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if is_dataclass(value):
-        return _plain(vars(value))
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value

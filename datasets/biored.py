@@ -14,7 +14,6 @@ Offsets count from the start of the document; the abstract starts one character 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 from .core import FOLDS, Fold
 from .fetch import RawFile
 from .litcoin import Abstract, Corpus, Mention, Relation, checked
+from .support.archives import members, open_member
 from .support.errors import UserError
 
 # Its SHA-256 is not known here: the host was out of reach when this was written.
@@ -79,18 +79,15 @@ def _part(path: Path, member: str) -> Records:
 
 def _json(path: Path, member: str) -> Any:
     """Return the JSON value of the member with this name in any folder of the archive at `path`."""
+    found = [name for name in members(path) if PurePosixPath(name).name == member]
+    if not found:
+        raise UserError(f"{path} holds no {member}: take BIORED.zip from {ARCHIVE.url}")
+    with open_member(path, found[0], _MEMBER_BYTES) as stream:
+        content = stream.read()
     try:
-        with zipfile.ZipFile(path) as archive:
-            found = [entry for entry in archive.infolist() if PurePosixPath(entry.filename).name == member]
-            if not found:
-                raise UserError(f"{path} holds no {member}: take BIORED.zip from {ARCHIVE.url}")
-            with archive.open(found[0]) as stream:
-                content = stream.read(_MEMBER_BYTES + 1)
-        if len(content) > _MEMBER_BYTES:
-            raise UserError(f"{path}: {member} unpacks to more than {_MEMBER_BYTES:,} bytes: it is not BioRED's")
         return json.loads(content)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: {member} cannot be read: {error}; take BIORED.zip from {ARCHIVE.url}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {member} is no JSON ({error}): take BIORED.zip from {ARCHIVE.url}") from error
 
 
 def _document(document: Mapping[str, Any], records: Records) -> None:

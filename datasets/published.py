@@ -1,4 +1,8 @@
-"""The tables of published data sets: CSV files, plain, gzipped, or alone in a zip archive, read row by row."""
+"""The tables of published data sets: CSV files, plain, gzipped, or alone in a zip archive, read row by row.
+
+There are two readers because this one streams files whose columns are known, of any size, and names the line of every
+fault, while ``tables.py`` loads whatever a user has (TSV, JSON Lines, Parquet too) as columns, by pyarrow.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,14 @@ import contextlib
 import csv
 import gzip
 import math
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
+from .support.archives import members, open_member
 from .support.encoding import EncodingError, stream_encoding
 from .support.errors import UserError
 
@@ -176,25 +179,20 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         with contextlib.ExitStack() as stack:
             yield _unpacked(path, stack)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _unpacked(path: Path, stack: contextlib.ExitStack) -> BufferedReader:
     if path.suffix == ".gz":
-        return _buffered(stack.enter_context(gzip.open(path, "rb")))
+        # gzip finds the ends of lines in Python code; this does not.
+        return BufferedReader(stack.enter_context(gzip.open(path, "rb")), _BUFFER)  # type: ignore[arg-type]
     if path.suffix != ".zip":
         return stack.enter_context(path.open("rb"))
-    archive = stack.enter_context(zipfile.ZipFile(path))
-    members = archive.namelist()
-    if len(members) != 1:
-        raise UserError(f"{path} holds {len(members)} files, not one table")
-    return _buffered(stack.enter_context(archive.open(members[0])))
-
-
-def _buffered(unpacking: gzip.GzipFile | IO[bytes]) -> BufferedReader:
-    # Both find the ends of lines in Python code; this does not.
-    return BufferedReader(unpacking, _BUFFER)  # type: ignore[arg-type]
+    held = members(path)
+    if len(held) != 1:
+        raise UserError(f"{path} holds {len(held)} files, not one table")
+    return stack.enter_context(open_member(path, held[0]))
 
 
 def _short(value: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ CELL = 1_000_000
 
 # A row must fit into one block of the CSV reader; larger than any row whose cells are within the limit.
 _ROWS_BLOCK = 64 << 20
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ def read_table(path: Path, wanted: Sequence[str] | None = None, delimiter: str =
     ------
     UserError
         If the file is missing, empty, of no known format or encoding, or holds no row; if a column is missing or
-        there twice; if a row has more or fewer cells than the header; if a cell that was asked for holds a NUL or
-        1,000,000 characters or more.
+        there twice; if a row has more or fewer cells than the header; if a cell that was asked for holds a NUL, a lone
+        surrogate, or 1,000,000 characters or more.
     """
     suffix = path.suffix.lower()
     _check_file(path, suffix)
@@ -328,9 +330,11 @@ def _objects_array(values: list[Any]) -> np.ndarray:
 
 
 def _check_cells(table: Table) -> None:
-    """Refuse strings that hold a NUL or are too long; those within a list count as well."""
+    """Refuse strings that hold a NUL or half a character, or are too long; those within a list count as well."""
+    if halves := [name for name in table.names if _is_half(name)]:
+        raise UserError(f"{table.path.name}: the name of its column {halves[0]!r} holds half a character: rename it")
     for name, cells in table.columns.items():
-        if not any("\0" in text or len(text) >= CELL for text in _strings(cells)):
+        if not any("\0" in text or len(text) >= CELL or _is_half(text) for text in _strings(cells)):
             continue
         for row in range(len(cells)):
             for text in _strings(cells[row : row + 1]):
@@ -338,6 +342,14 @@ def _check_cells(table: Table) -> None:
                     raise table.fault(row, name, f"holds a NUL character ({short(text)}): take it out")
                 if len(text) >= CELL:
                     raise table.fault(row, name, f"is {len(text):,} characters long, the limit is {CELL:,}: cut it")
+                if _is_half(text):
+                    told = f"holds half a character, a lone surrogate ({short(text)})"
+                    raise table.fault(row, name, f"{told}: write it whole or take it out")
+
+
+def _is_half(text: str) -> bool:
+    """Return whether a text cannot be written: JSON may escape half of a pair of surrogates."""
+    return not text.isascii() and _HALF.search(text) is not None
 
 
 def _strings(cells: np.ndarray) -> list[str]:

@@ -39,14 +39,14 @@ class Listing:
         Whether the raw files are here, would be downloaded, or have to be had otherwise.
     remedy
         What to do where they are missing; empty elsewhere.
-    prepared
-        The protocols that have been prepared here; "" is the default one.
+    cached
+        The protocols of which the cache holds a preparation, be it of an older version; "" is the default one.
     """
 
     card: TaskCard
     where: Where
     remedy: str
-    prepared: tuple[str, ...]
+    cached: tuple[str, ...]
 
     @property
     def rows(self) -> int | None:
@@ -63,7 +63,7 @@ class Listing:
             "protocols": list(self.card.protocols),
             "where": self.where,
             "remedy": self.remedy,
-            "prepared": list(self.prepared),
+            "cached": list(self.cached),
         }
 
 
@@ -73,8 +73,8 @@ def listing(task: Task) -> Listing:
     names = {
         protocol: f"{task.card.name}@{protocol}" if protocol else task.card.name for protocol in task.card.protocols
     }
-    prepared = tuple(each for each, name in names.items() if any((folder / name).glob("*/prepared.json")))
-    return Listing(task.card, *_where(task), prepared)
+    cached = tuple(each for each, name in names.items() if any((folder / name).glob("*/prepared.json")))
+    return Listing(task.card, *_where(task), cached)
 
 
 def _where(task: Task) -> tuple[Where, str]:
@@ -96,18 +96,18 @@ def _where(task: Task) -> tuple[Where, str]:
 
 def listing_view(found: Sequence[Listing]) -> Iterator[RenderableType]:
     """Yield the tasks as a table, and below it what to do for those whose data are missing."""
-    table = _table("task", "kind", "rows", "labels", "data", "prepared", right=("rows", "labels"))
+    table = _table("task", "kind", "rows", "labels", "data", "cached", right=("rows", "labels"))
     for each in found:
         card = each.card
         rows = "?" if each.rows is None else f"{each.rows:,}"
-        state = _ready("" in each.prepared)
+        state = _ready("" in each.cached)
         table.add_row(card.name, f"{card.kind} {card.modality}", rows, str(len(card.labels)), each.where, state)
         for protocol in filter(None, card.protocols):
             labels = str(len(card.under(protocol).labels))
-            table.add_row(f" @{protocol}", "", "", labels, "", _ready(protocol in each.prepared))
+            table.add_row(f" @{protocol}", "", "", labels, "", _ready(protocol in each.cached))
     yield table
     yield ""
-    yield f"prepared: in {cache_root() / 'tasks'}"
+    yield f"cached: prepared once, in {cache_root() / 'tasks'}"
     if any(each.where == "to download" for each in found):
         yield f"to download: with the first use, into {cache_root() / 'downloads'}"
     for each in found:
@@ -117,8 +117,8 @@ def listing_view(found: Sequence[Listing]) -> Iterator[RenderableType]:
         yield f"with {DATA} set nothing is downloaded: unset it to have what can be had by address"
 
 
-def _ready(prepared: bool) -> str:
-    return "yes" if prepared else "-"
+def _ready(cached: bool) -> str:
+    return "yes" if cached else "-"
 
 
 def prepared_mapping(prepared: Prepared) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from zoobench.datasets import biored, folds, litcoin
+from zoobench.datasets import fetch as fetch_module
 from zoobench.datasets.core import TASKS, Examples
 from zoobench.datasets.prepare import deal, prepare
 from zoobench.datasets.support.errors import UnavailableError, UserError
@@ -224,17 +226,25 @@ def test_documents_of_another_make_are_refused(
 @pytest.mark.parametrize("cut", [0, 30, 700])
 def test_truncated_archive_is_refused(archive: Path, cut: int) -> None:
     archive.write_bytes(archive.read_bytes()[:cut])
-    with pytest.raises(UserError, match=r"BIORED\.zip: Train\.BioC\.JSON cannot be read: .*take BIORED\.zip from"):
+    with pytest.raises(UserError, match=r"BIORED\.zip cannot be read as an archive .*: get it again") as caught:
+        biored.read_archive(archive)
+    assert "\n" not in str(caught.value)
+
+
+def test_archive_with_a_path_out_of_it_is_refused(archive: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as written:
+        written.writestr("../../anywhere", "x")
+    with pytest.raises(UserError, match=r"BIORED\.zip: member '\.\./\.\./anywhere' has a path that leads out"):
         biored.read_archive(archive)
 
 
 def test_damaged_and_oversized_members_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
         written.writestr("BioRED/Train.BioC.JSON", b'{"documents": [' + b" " * 50_000)
-    with pytest.raises(UserError, match=r"Train\.BioC\.JSON cannot be read: Expecting value"):
+    with pytest.raises(UserError, match=r"Train\.BioC\.JSON is no JSON \(Expecting value"):
         biored.read_archive(archive)
     monkeypatch.setattr(biored, "_MEMBER_BYTES", 10_000)
-    with pytest.raises(UserError, match=r"Train\.BioC\.JSON unpacks to more than 10,000 bytes"):
+    with pytest.raises(UserError, match=r"Train\.BioC\.JSON' would unpack to more than the 10\.0 kB"):
         biored.read_archive(archive)
 
 
@@ -272,6 +282,27 @@ def test_built_from_litcoin_where_the_archive_is_not_there(
     assert folds.shared_groups(dealt, examples.groups) == 0
     np.testing.assert_allclose(np.bincount(dealt) / len(examples), folds.SHARES, atol=0.04)
     assert len(set(examples.targets[dealt == 0])) == 9
+    found = litcoin.corpus(litcoin.files())
+    trained = {key.split("/")[0] for key in examples.ids[dealt == 0]}
+    assert 250 < len(trained) < 300
+    assert [row.id for row in biored_pairs.pair_rows(found, trained)] == examples.ids.tolist()
+
+
+def test_published_litcoin_files_in_other_folds_are_an_error_and_other_files_are_not(
+    real_data: Path, built: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def otherwise(examples: Examples) -> np.ndarray:
+        return np.roll(dealt, 1)
+
+    dealt = folds.default_folds(built)
+    monkeypatch.setattr(litcoin, "examples", lambda found, rows: built)
+    np.testing.assert_array_equal(TASKS.get("biored-pairs").read().folds, dealt)
+    monkeypatch.setattr(folds, "default_folds", otherwise)
+    with pytest.raises(UserError, match=r"biored-pairs.* folds came out otherwise than published: install") as caught:
+        TASKS.get("biored-pairs").read()
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(litcoin, "examples", lambda found, rows: replace(built, targets=np.roll(built.targets, 1)))
+    np.testing.assert_array_equal(TASKS.get("biored-pairs").read().folds, np.roll(dealt, 1))
 
 
 def test_pairs_are_those_that_pandas_counts(real_data: Path, built: Examples) -> None:
@@ -333,17 +364,48 @@ def test_archive_of_the_same_abstracts_gives_the_same_corpus_and_pairs(
     np.testing.assert_array_equal(examples.targets, built.targets)
 
 
-@pytest.mark.parametrize("error", [UnavailableError("no network"), UserError("the disk is full")])
-def test_built_from_litcoin_where_the_archive_cannot_be_downloaded(
-    real_data: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def refuse(file: object) -> Path:
-        assert file is biored.ARCHIVE
-        raise error
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exception | Path]:
+    """What a download of BIORED.zip gives from now on, last first; nothing was decided or downloaded before."""
+    monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
+    answers: list[Exception | Path] = []
 
-    paths = tuple(real_data / "litcoin-relations" / file.name for file in litcoin.FILES)
-    monkeypatch.delenv("ZOOBENCH_DATA")
-    monkeypatch.setattr(biored_pairs, "fetch", refuse)
-    monkeypatch.setattr(litcoin, "files", lambda: paths)
-    assert biored_pairs.files() == paths
-    assert biored_pairs._files()[1] == str(error)
+    def fetch(file: object) -> Path:
+        assert file is biored.ARCHIVE
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(biored_pairs, "fetch", fetch)
+    monkeypatch.setattr(litcoin, "files", lambda: (tmp_path / "abstracts",))
+    return answers
+
+
+def test_whether_the_archive_can_be_had_is_decided_once(asked: list[Exception | Path], tmp_path: Path) -> None:
+    asked.extend([tmp_path / "BIORED.zip", UnavailableError("no network")])
+    for _ in range(2):
+        assert biored_pairs.files() == (tmp_path / "abstracts",)
+        assert biored_pairs._missing() == "no network"
+    path = write(tmp_path / "cache" / "downloads" / "biored-pairs" / "BIORED.zip")
+    assert path == fetch_module.local(biored.ARCHIVE)
+    assert biored_pairs.files() == (tmp_path / "abstracts",)
+    assert len(asked) == 1
+
+
+def test_archive_that_can_be_downloaded_is_read(asked: list[Exception | Path], tmp_path: Path) -> None:
+    path = write(tmp_path / "BIORED.zip")
+    asked.extend([path] * 3)
+    assert biored_pairs.files() == (path,)
+    assert len(TASKS.get("biored-pairs").read()) == 4
+
+
+@pytest.mark.parametrize("error", ["what came is another file", "the disk is full"])
+def test_what_is_wrong_with_a_download_is_an_error_and_no_reason_for_litcoin(
+    asked: list[Exception | Path], error: str
+) -> None:
+    asked.extend([UserError(error), UserError(error)])
+    with pytest.raises(UserError, match=error):
+        biored_pairs.files()
+    with pytest.raises(UserError, match=error):
+        TASKS.get("biored-pairs").read()

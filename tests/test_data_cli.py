@@ -117,7 +117,7 @@ def test_prepare_tells_what_it_made_and_where(plugin: Path) -> None:
     ]
     listed = zoobench("data", "list", "--json", "--plugin", plugin)
     (mine,) = [each for each in json.loads(listed.stdout) if each["name"] == "made-up"]
-    assert (mine["where"], mine["prepared"]) == ("here", ["declared"])
+    assert (mine["where"], mine["cached"]) == ("here", ["declared"])
 
 
 def test_audit_passes_clean_and_declared_folds(plugin: Path) -> None:
@@ -149,6 +149,18 @@ def test_audit_fails_a_leak_that_is_not_declared(plugin: Path) -> None:
     assert [(each["protocol"], each["ok"]) for each in found] == [("", True), ("leaky", False), ("declared", True)]
     alone = zoobench("data", "audit", "made-up@leaky", "--json", "--plugin", plugin)
     assert (alone.returncode, json.loads(alone.stdout)) == (1, found[1])
+
+
+@pytest.mark.parametrize("words", [("prepare",), ("audit",), ("report", "--out", "cards")])
+def test_a_fold_that_is_left_empty_is_one_line_and_status_2(words: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "no_test.py"
+    path.write_text(LEAKY.replace("np.where(rows % 10 == 7, 1, 2)", "1"))
+    done = zoobench("data", words[0], "made-up", *words[1:], "--plugin", path, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    said, refused = done.stderr.splitlines()
+    assert said.startswith("zoobench: ")
+    assert "task made-up: 1200 examples leave the test fold empty" in refused
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_table_of_ones_own_is_audited_and_prepared(own: Path) -> None:

@@ -183,9 +183,9 @@ def test_looking_up_the_abstract_pays_at_random_and_not_by_abstract(read) -> Non
 
 
 def test_mention_tail_is_the_logged_split(read, tables, texts: dict[str, str]) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     examples = read("litcoin-relations", "mention-tail")
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20, "seconds of this process, whatever else runs"
     _, entities, relations = tables
     joined = relations.merge(entities, left_on=["abstract_id", "entity_1_id"], right_on=["abstract_id", "entity_ids"])
     joined = joined.merge(

@@ -82,6 +82,8 @@ def test_leaks_of_the_corpus_are_declared_and_counted(sample: Path) -> None:
     assert found.ok
     exact = {(finding.earlier, finding.later): finding.count for finding in found.findings if finding.kind == "exact"}
     assert exact == {("train", "test"): 23, ("validation", "test"): 7}
+    pairs = {(finding.earlier, finding.later) for finding in found.findings if finding.count}
+    assert ("train", "validation") not in pairs
     prepared = prepare(task)
     assert list(prepared.rows.values()) == [2021, 289, 578]
 
@@ -106,6 +108,22 @@ def test_small_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert examples.inputs[0] == "Hearts, studied."
     assert examples.targets.tolist() == [3, 0, 3, 0]
     assert examples.groups.tolist() == [0, 1, 0, 1]
+
+
+def test_train_and_validation_share_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 60 abstracts, every third stands there under the other condition too, far from its first row."""
+    words = np.random.default_rng(0).permuted(np.tile(np.arange(200), (60, 1)), axis=1)[:, :30]
+    texts = [" ".join(f"word{word}" for word in each) + "." for each in words]
+    rows = [f"1,{text}" for text in texts] + [f"4,{text}" for text in texts[::3]]
+    corpus(tmp_path, monkeypatch, train="\n".join(["condition_label,medical_abstract", *rows]) + "\n")
+    examples = read()
+    dealt = examples.folds
+    assert dealt is not None
+    assert np.bincount(dealt).tolist() == [70, 10, 2]
+    own = dealt < 2
+    assert len(set(examples.groups[own])) == 60
+    assert folds.shared_groups(dealt[own], examples.groups[own]) == 0
+    assert not set(examples.inputs[dealt == 0]) & set(examples.inputs[dealt == 1])
 
 
 @pytest.mark.parametrize(

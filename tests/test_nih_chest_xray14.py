@@ -1,8 +1,8 @@
 """NIH ChestX-ray14: the metadata of all images, the three protocols, and the images that are here."""
 
+import gzip
 import logging
 import shutil
-import time
 import zipfile
 from collections import Counter
 
@@ -69,13 +69,28 @@ def test_metadata_is_that_of_the_whole_corpus(known, targets):
     assert Counter(known.views.tolist()) == {0.0: 67_310, 1.0: 44_810}
 
 
-def test_folds_of_the_whole_corpus_are_the_pinned_ones_and_quick(known, targets, dealt):
-    began = time.process_time()
-    nih.targets_of(nih.entries(nih.metadata()).findings)
-    nih.folds_of("", known, targets)
-    assert time.process_time() - began < 15
+def test_folds_of_the_whole_corpus_are_the_pinned_ones(known, dealt):
     for protocol, found in dealt.items():
         assert folds.split_sha256(known.names, found) == CARD.protocols[protocol].split
+
+
+@pytest.mark.parametrize("protocol", ["", "published"])
+def test_published_metadata_in_other_folds_are_refused_and_other_metadata_are_not(
+    corner, tmp_path, monkeypatch, known, dealt, protocol
+):
+    monkeypatch.setattr(nih, "folds_of", lambda *_: dealt[protocol])
+    assert len(TASKS.get(CARD.name).read(protocol)) == 60
+    other = dealt[protocol].copy()
+    other[-1] = (other[-1] + 1) % 3
+    monkeypatch.setattr(nih, "folds_of", lambda *_: other)
+    with pytest.raises(UserError, match=f"{CARD.name}.* folds came out otherwise than published: install") as caught:
+        TASKS.get(CARD.name).read(protocol)
+    assert "\n" not in str(caught.value)
+    assert ("@published" in str(caught.value)) == bool(protocol)
+    table = gzip.decompress(nih.metadata().read_bytes())
+    (tmp_path / "table.csv.gz").write_bytes(gzip.compress(table.replace(b"Hernia", b"Edema", 1), 1))
+    monkeypatch.setattr(nih, "metadata", lambda: tmp_path / "table.csv.gz")
+    assert len(TASKS.get(CARD.name).read(protocol)) == 60
 
 
 def test_default_parts_no_patient_and_keeps_the_shares(known, targets, dealt):
@@ -223,9 +238,7 @@ def test_sample_has_the_images_of_its_readme(real_data):
     if sum(found.values()) != 1000:
         pytest.skip("this is not the sample of 1,000 images")
     assert found == {"RGB": 979, "RGBA": 21}
-    began = time.process_time()
     examples = TASKS.get(CARD.name).read()
-    assert time.process_time() - began < 15
     assert (len(examples), len(set(examples.groups))) == (1000, 264)
     assert examples.pixels.pixels.shape == (1000, 64, 64)
     assert np.bincount(examples.folds).tolist() == [573, 163, 264]

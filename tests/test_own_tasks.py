@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from zoobench.benchmarks import run
 from zoobench.datasets import own
 from zoobench.datasets.core import FOLDS, TASKS, Examples, Task
 from zoobench.datasets.prepare import prepare
+from zoobench.datasets.support import files
 from zoobench.datasets.support.errors import UserError
+from zoobench.datasets.support.files import atomic_path
 
 from .conftest import zoobench
 
@@ -186,6 +189,49 @@ def test_folds_that_were_touched_are_refused(tmp_path: Path) -> None:
     assert folds.read_text() == kept
 
 
+@contextmanager
+def crash_at(write: int) -> Iterator[None]:
+    """Let the process die where the files of the folds are replaced for the nth time."""
+    writes = iter(range(1, 10))
+
+    def replaced(path: Path) -> AbstractContextManager[Path]:
+        if path.name.startswith("notes.folds") and next(writes) == write:
+            raise KeyboardInterrupt
+        return atomic_path(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "atomic_path", replaced)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+@pytest.mark.parametrize("write_that_dies", [1, 2, 3])
+def test_a_crash_while_folds_are_replaced_leaves_the_old_ones_or_the_new_ones(
+    write_that_dies: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path, notes(), BASE, empty_is_no_label=True)
+    with crash_at(write_that_dies):
+        own.load_task(path).read()
+    before = own.load_task(path).read()
+    old = (tmp_path / "notes.folds.csv").read_text()
+    shares = {"shares": [0.5, 0.2, 0.3]}
+    write(tmp_path, notes(), BASE, empty_is_no_label=True, **shares)
+    with crash_at(write_that_dies):
+        own.resplit(str(path))
+    if write_that_dies < 3:
+        assert (tmp_path / "notes.folds.csv").read_text() == old
+        assert "shares changed in the TOML after the folds were made" in refused(path)
+        write(tmp_path, notes(), BASE, empty_is_no_label=True)
+        assert np.array_equal(own.load_task(path).read().folds, before.folds)  # type: ignore[arg-type]
+        write(tmp_path, notes(), BASE, empty_is_no_label=True, **shares)
+        own.resplit(str(path))
+    after = own.load_task(path).read().folds
+    assert after is not None
+    assert np.bincount(after) / 240 == pytest.approx([0.5, 0.2, 0.3], abs=0.05)
+    (tmp_path / "notes.folds.csv").write_text(old)
+    assert "shares changed" in refused(path) if write_that_dies == 3 else "was changed" in refused(path)
+
+
 def test_without_a_group_column_near_identical_texts_stay_together(tmp_path: Path) -> None:
     frame = notes()
     twins = frame.assign(note=frame["note"].str.upper() + ".")
@@ -214,13 +260,21 @@ def test_a_split_column_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_twins_across_a_split_column_are_no_parted_group(tmp_path: Path) -> None:
     frame = notes().assign(split=np.array(["train", "val", "test"])[np.arange(240) % 3])
-    frame.loc[1, "note"] = frame.loc[0, "note"]
+    frame.loc[5, "note"] = frame.loc[4, "note"] = frame.loc[2, "note"]
+    path = write(tmp_path, frame, BASE, empty_is_no_label=True, split="split")
+    told = (
+        "notes.csv, column 'split': 1 texts stand in two folds, the first in rows 3 and 5: correct it, or set leaks ="
+    )
+    assert told in (message := refused(path))
+    assert message.endswith('leaks = {exact = "why"}')
+    assert not (tmp_path / "notes.folds.csv").exists()
     task, examples = read(
         write(tmp_path, frame, BASE, empty_is_no_label=True, split="split", leaks={"exact": "published so"})
     )
-    assert examples.groups[0] != examples.groups[1]
+    assert examples.groups[2] == examples.groups[5] != examples.groups[4]
     assert dict(task.card.protocols[""].leaks) == {"exact": "published so"}
     prepare(task)
+    assert told in refused(write(tmp_path, frame, BASE, empty_is_no_label=True, split="split")), "no longer declared"
 
 
 def test_labels_in_every_shape(tmp_path: Path) -> None:

@@ -111,17 +111,15 @@ def test_folds_keep_shares_and_part_no_patient(
 
 
 @pytest.mark.slow
-def test_reading_takes_no_torch_little_memory_and_little_time(examples: Examples) -> None:
+def test_reading_takes_no_torch_and_little_memory(examples: Examples) -> None:
     script = (
-        "import resource, sys, time\n"
-        "start = time.monotonic()\n"
+        "import resource, sys\n"
         "from zoobench.datasets.core import TASKS\n"
         "from zoobench.datasets.folds import default_folds\n"
         "default_folds(TASKS.get('padchest-reports').read())\n"
         "assert not {'torch', 'torchxrayvision'} & sys.modules.keys()\n"
         "used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6\n"
         "assert used < 2, f'{used} GB'\n"
-        "assert time.process_time() < 60\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

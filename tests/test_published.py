@@ -84,10 +84,14 @@ def test_broken_or_foreign_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no\.gz cannot be read"):
         list(table(tmp_path / "no.gz", ("id",)))
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
-        archive.writestr("../a.csv", "id\n1\n")
+        archive.writestr("a.csv", "id\n1\n")
         archive.writestr("b.csv", "id\n1\n")
     with pytest.raises(UserError, match=r"two\.zip holds 2 files"):
         list(table(tmp_path / "two.zip", ("id",)))
+    with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive:
+        archive.writestr("../a.csv", "id\n1\n")
+    with pytest.raises(UserError, match=r"out\.zip: member '\.\./a\.csv' has a path that leads out"):
+        list(table(tmp_path / "out.zip", ("id",)))
     with pytest.raises(UserError, match=r"gone\.csv cannot be read"):
         list(table(tmp_path / "gone.csv", ("id",)))
 

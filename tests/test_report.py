@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from zoobench.datasets.core import TASKS, Examples, Protocol, Task, TaskCard
 from zoobench.datasets.images import PixelStore
+from zoobench.datasets.near import near_identical
 from zoobench.datasets.prepare import deal
 from zoobench.datasets.report import cell, linked, plain, write_report
 from zoobench.datasets.report.blocks import Share, Table
@@ -225,6 +227,19 @@ def test_columns_and_gaps() -> None:
     assert kinds == {"sex": "category", "age": "number", "type": "category"}
     assert set(values["fields"]) == {"text", "title"}
     assert values["columns"]["age"]["missing"] == int(np.isnan(found.columns["age"]).sum()) > 0
+
+
+def test_near_identical_texts_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examples()
+    folds = deal(TASK, "", found)
+    expected = facts(TASK, "", found, folds)
+    asked: list[np.ndarray] = []
+    monkeypatch.delattr("zoobench.datasets.audit.near_identical")
+    # The package's attribute `facts` may be the function: the module is had by its name.
+    module = sys.modules["zoobench.datasets.report.facts"]
+    monkeypatch.setattr(module, "near_identical", lambda texts: asked.append(texts) or near_identical(texts))
+    assert facts(TASK, "", found, folds) == expected
+    assert len(asked) == 1
 
 
 def test_a_code_is_called_by_the_subset_that_it_stands_for() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zoobench.datasets.audit import hot_targets
 from zoobench.datasets.report import describe, words
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=60)
@@ -113,7 +114,7 @@ def test_label_counts_by_fold() -> None:
 
 
 def test_classes_become_one_hot_rows() -> None:
-    assert describe.hot_targets(np.array([1, 0]), 3).tolist() == [[False, True, False], [True, False, False]]
+    assert hot_targets(np.array([1, 0]), 3).tolist() == [[False, True, False], [True, False, False]]
 
 
 def test_duplicates() -> None:

@@ -56,6 +56,19 @@ def test_whatever_is_written_comes_back(tmp_path: Path, rows: list[tuple[str, st
     assert [list(table.columns[name]) for name in ("text", "more")] == [list(part) for part in zip(*rows, strict=True)]
 
 
+@pytest.mark.parametrize("value", ["half \ud83d", ["whole", "\udc00"]])
+def test_half_a_character_is_refused(value: object, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    whole = json.dumps({"text": "\U0001f600", "more": value})
+    path.write_text(f"{whole}\n{json.dumps({'text': value, 'more': ''})}\n", encoding="ascii")
+    message = refused(path)
+    assert "rows.jsonl, row 2, column 'text': holds half a character, a lone surrogate (" in message
+    assert message.isascii()
+    assert "rows.jsonl, row 1, column 'more'" in refused(path, ("more",))
+    path.write_text('{"a": "b", "\\ud800": 1}\n')
+    assert r"rows.jsonl: the name of its column '\ud800' holds half a character" in refused(path, ("a",))
+
+
 def test_cells_are_what_the_file_says(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {"n": pd.array([1, None], dtype="Int64"), "l": [["a"], ["b"]], "t": [True, False], "s": [None, "x"]}

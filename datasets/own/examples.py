@@ -137,18 +137,15 @@ def _ids(settings: Settings, table: Table) -> np.ndarray:
 
 def _groups(settings: Settings, table: Table, store: PixelStore | None, inputs: np.ndarray) -> np.ndarray:
     """Return (n,) int64 groups: the column's, or those of identical images or near-identical texts."""
+    from pandas import factorize
+
     if settings.group:
-        return _numbered(table.strings(settings.group, "say what the row belongs to"))
-    groups = near_identical_groups(inputs) if store is None else _numbered(store.contents(inputs))
+        return factorize(table.strings(settings.group, "say what the row belongs to"))[0]
+    groups = near_identical_groups(inputs) if store is None else factorize(store.contents(inputs))[0]
     if not settings.split:
         return groups
     # The user's folds stand as they are: twins across them are for the audit to count, not a group that is parted.
     return np.unique(np.column_stack([groups, dealt_by(settings, table)]), axis=0, return_inverse=True)[1].ravel()
-
-
-def _numbered(values: np.ndarray) -> np.ndarray:
-    number: dict[str, int] = {}
-    return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
 
 
 def fold_of(word: str) -> int:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core import FOLDS
-from ..folds import grouped_iterative_split, read_split, shared_groups, write_split
+from ..fetch import sha256_of
+from ..folds import grouped_iterative_split, read_split, shared_groups, split_sha256, write_split
 from ..support.errors import UserError
-from ..support.files import read_json, sha256_file, write_json
+from ..support.files import read_json, write_json
 from ..tables import short
 from .examples import Rows, dealt_by
 from .settings import Settings
@@ -21,7 +21,9 @@ from .settings import Settings
 class FoldStore:
     """Two files beside a TOML: ``<stem>.folds.csv``, and ``<stem>.folds.json``, which says what it was made for.
 
-    The second holds the SHA-256 of the table and of the first, and the keys of the TOML that deal rows.
+    The second holds the SHA-256 of the table and of the first, and the keys of the TOML that deal rows. While the
+    first is replaced, the second holds under ``before`` what it said until then (null for nothing): what is in force
+    goes by the first, so that a crash at any point leaves the old pair or the new one.
     """
 
     def __init__(self, toml: Path, settings: Settings) -> None:
@@ -44,51 +46,61 @@ class FoldStore:
         """Return the (n,) int64 folds that were made for `rows`."""
         ids, groups = rows.examples.ids, rows.examples.groups
         dealt = read_split(self.csv, self._note()["folds"], ids)
-        if dealt is None:
+        if (dealt < 0).any():
             raise UserError(f"{self.csv.name} does not know all ids of {self._table.name}: {self._again}")
         if shared_groups(dealt, groups) and "group" not in self._settings.leaks:
             raise UserError(f"{self.csv.name} parts what the TOML now says belongs together: {self._again}")
+        if self._settings.split:
+            _check_twins(self._settings, rows, dealt)
         return dealt
 
     def write(self, rows: Rows) -> None:
         """Deal `rows` and store their folds; what was stored before stands until the new folds are whole."""
-        dealt = deal(self._settings, rows)
+        ids, dealt = rows.examples.ids, deal(self._settings, rows)
+        note = {"table": _hash(self._table), "folds": split_sha256(ids, dealt), "keys": _keys(self._settings)}
         try:
-            folds = write_split(self.csv, rows.examples.ids, dealt)
-            write_json(self._json, {"table": sha256_of(self._table), "folds": folds, "keys": _keys(self._settings)})
+            before = self._in_force()
+        except (OSError, ValueError, KeyError, TypeError):
+            before = None
+        try:
+            write_json(self._json, note | {"before": before})
+            write_split(self.csv, ids, dealt)
+            write_json(self._json, note)
         except OSError as error:
             raise UserError(f"{self.csv} cannot be written ({error.strerror}): folds stand beside the TOML") from error
 
-    def _note(self) -> Mapping[str, Any]:
+    def _in_force(self) -> Mapping[str, Any] | None:
+        """Return what the stored folds were made for; None if there are none."""
         if not self._json.exists():
-            return {}
+            return None
+        note = read_json(self._json)
+        return note["before"] if "before" in note and not self._holds(note["folds"]) else note
+
+    def _holds(self, folds: str) -> bool:
+        return self.csv.is_file() and _hash(self.csv) == folds
+
+    def _note(self) -> Mapping[str, Any]:
         try:
-            note = read_json(self._json)
+            note = self._in_force()
+            if note is None:
+                return {}
             folds, table, keys = (note[key] for key in ("folds", "table", "keys"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self._json} cannot be read back: restore it, or {self._again}") from error
-        if table != sha256_of(self._table):
+        if table != _hash(self._table):
             raise UserError(f"{self._table.name} changed after its folds were made: restore it, or {self._again}")
         if changed := [key for key, value in _keys(self._settings).items() if keys.get(key) != value]:
             raise UserError(f"{changed[0]} changed in the TOML after the folds were made: restore it, or {self._again}")
-        if not self.csv.exists() or folds != sha256_of(self.csv):
+        if not self._holds(folds):
             raise UserError(f"{self.csv.name} is gone or was changed: restore it, or {self._again}")
         return note
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hashed again only when its size or time changed."""
+def _hash(path: Path) -> str:
     try:
-        status = path.stat()
-        return _hashed(path, status.st_size, status.st_mtime_ns)
+        return sha256_of(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
-
-
-@cache
-def _hashed(path: Path, size: int, changed_ns: int) -> str:
-    del size, changed_ns
-    return sha256_file(path)
 
 
 def _keys(settings: Settings) -> dict[str, Any]:
@@ -102,8 +114,8 @@ def deal(settings: Settings, rows: Rows) -> np.ndarray:
     Raises
     ------
     UserError
-        If a fold is empty or all its rows have the same labels, a label has no training row, or a group stands
-        in two folds.
+        If a fold is empty or all its rows have the same labels, a label has no training row, or a group or an
+        input stands in two folds and the TOML does not say why.
     """
     dealt = _column_folds(settings, rows) if settings.split else _made_folds(settings, rows)
     name, targets = rows.table.path.name, rows.examples.targets
@@ -153,9 +165,26 @@ def _column_folds(settings: Settings, rows: Rows) -> np.ndarray:
         value = short(rows.table.columns[settings.group][one])
         raise UserError(
             f"{name}, column {settings.split!r}: {parted} values of column {settings.group!r} stand in two folds, the "
-            f"first, {value}, in rows {one + 1} and {other + 1}: correct it, or say why under [leaks] group"
+            f'first, {value}, in rows {one + 1} and {other + 1}: correct it, or set leaks = {{group = "why"}}'
         )
+    _check_twins(settings, rows, dealt)
     return dealt
+
+
+def _check_twins(settings: Settings, rows: Rows, dealt: np.ndarray) -> None:
+    """Refuse folds of a split column that share equal inputs, unless the TOML says why."""
+    from pandas import factorize
+
+    if "exact" in settings.leaks:
+        return
+    inputs = factorize(rows.examples.contents())[0]
+    if parted := shared_groups(dealt, inputs):
+        one, other = _parted_rows(inputs, dealt)
+        what = "images" if settings.image else "texts"
+        raise UserError(
+            f"{rows.table.path.name}, column {settings.split!r}: {parted} {what} stand in two folds, the first in rows "
+            f'{one + 1} and {other + 1}: correct it, or set leaks = {{exact = "why"}}'
+        )
 
 
 def _parted_rows(groups: np.ndarray, dealt: np.ndarray) -> tuple[int, int]:

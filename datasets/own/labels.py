@@ -101,15 +101,12 @@ def _from_column(settings: Settings, table: Table, column: str) -> tuple[tuple[s
 
 def _numbered(cells: np.ndarray) -> tuple[np.ndarray, list[int], list[Any]]:
     """Return the (n,) number of each cell among the different ones, and those with their first rows."""
-    number: dict[Any, int] = {}
-    codes = np.empty(len(cells), np.int64)
-    rows: list[int] = []
-    for row, cell in enumerate(cells):
-        # A list has no hash, and True the same one as 1.
-        key = cell if type(cell) is str else (type(cell), repr(cell))
-        codes[row] = number.setdefault(key, len(rows))
-        if codes[row] == len(rows):
-            rows.append(row)
+    from pandas import factorize
+
+    # A list has no hash, and True the same one as 1.
+    keys = [cell if type(cell) is str else (type(cell), repr(cell)) for cell in cells]
+    codes, _ = factorize(np.fromiter(keys, dtype=object, count=len(keys)))
+    rows = np.unique(codes, return_index=True)[1].tolist()
     return codes, rows, [cells[row] for row in rows]
 
 

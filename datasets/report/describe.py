@@ -100,11 +100,6 @@ def _known(values: np.ndarray) -> np.ndarray:
     return numbers[~np.isnan(numbers)]
 
 
-def hot_targets(targets: np.ndarray, labels: int) -> np.ndarray:
-    """Return (n, labels) bool from (n, labels) of 0 and 1 or (n,) class numbers."""
-    return targets.astype(bool) if targets.ndim == 2 else np.eye(labels, dtype=bool)[targets]
-
-
 def label_counts(hot: np.ndarray, folds: np.ndarray, names: Mapping[int, str]) -> dict[str, list[int]]:
     """Return how many rows of each fold carry each label.
 

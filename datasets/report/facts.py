@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-from ..audit import audit
+from ..audit import audit, hot_targets
 from ..core import FOLDS, Examples, Task, TaskCard, as_mapping
-from ..near import THRESHOLD, near_identical
+from ..near import THRESHOLD, NearTexts, near_identical
 from . import describe
 from .corpus import corpus_facts
 from .describe import Values
@@ -34,13 +34,14 @@ def facts(task: Task, protocol: str, examples: Examples, folds: np.ndarray) -> V
         (n,) int64 index into ``FOLDS``, -1 for a row that is left out.
     """
     card = task.card.under(protocol)
-    hot = describe.hot_targets(examples.targets, len(card.labels))
+    hot = hot_targets(examples.targets, len(card.labels))
     fields = _text_fields(card, examples)
     columns = {
         name: _column(values, examples.subsets) for name, values in examples.columns.items() if name not in fields
     }
     seen = (folds >= 0) & (folds != FOLDS.index("test"))
-    audited = audit(task, protocol, examples, folds).as_json()
+    near = near_identical(examples.inputs) if examples.pixels is None else None
+    audited = audit(task, protocol, examples, folds, near).as_json()
     found = {
         "zoobench": version("zoobench"),
         "task": card.name,
@@ -55,7 +56,7 @@ def facts(task: Task, protocol: str, examples: Examples, folds: np.ndarray) -> V
         "fields": {name: _field(texts) for name, texts in fields.items()},
         "columns": columns,
         "subsets": {name: int(mask.sum()) for name, mask in examples.subsets.items()},
-        "duplicates": _duplicates(examples),
+        "duplicates": _duplicates(examples, near),
         "audit": audited,
         "seen": _seen(card, examples, hot, seen) | {"columns": _crossed(columns, examples, hot, seen)},
     }
@@ -158,12 +159,11 @@ def _crossed(columns: Mapping[str, Values], examples: Examples, hot: np.ndarray,
     return found
 
 
-def _duplicates(examples: Examples) -> Values:
+def _duplicates(examples: Examples, near: NearTexts | None) -> Values:
     """Return how inputs repeat: exactly and, for texts, nearly (joined directly or through others)."""
     found: Values = {"exact": describe.duplicates(examples.contents())}
-    if examples.pixels is None:
-        near = near_identical(examples.inputs).groups()
-        found["near"] = {**describe.duplicates(near), "threshold": THRESHOLD}
+    if near is not None:
+        found["near"] = {**describe.duplicates(near.groups()), "threshold": THRESHOLD}
     return found
 
 

@@ -7,9 +7,9 @@ import io
 
 import numpy as np
 
+from ..audit import hot_targets
 from ..core import FOLDS, Examples, TaskCard
 from .blocks import Pictures, Section
-from .describe import hot_targets
 
 _EACH = 6
 _SIDE = 128  # pixels: larger images are shown smaller

@@ -1,4 +1,4 @@
-"""Archives from elsewhere, opened without trusting their members' paths, kinds or sizes."""
+"""Zip archives from elsewhere, opened without trusting their members' paths, kinds or sizes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import contextlib
 import io
 import lzma
 import re
-import shutil
 import stat
 import struct
-import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,20 +15,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from .errors import UserError
-from .files import lock
-from .progress import amount, tracked
+from .progress import amount
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MEMBER_LIMIT = 4 << 30
 """Bytes that one member may unpack to."""
-ARCHIVE_LIMIT = 256 << 30
-"""Bytes that a whole archive may unpack to; what the disk has room for is a limit too."""
 
-# struct and the bare ValueError come out of zipfile and tarfile for headers that make no sense.
+# struct and the bare ValueError come out of zipfile for headers that make no sense.
 _DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, NotImplementedError,
     ValueError, OSError,
 )  # fmt: skip
 _ENCRYPTED = 0x1
@@ -51,7 +45,7 @@ def members(archive: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_member(archive: Path, name: str, limit: int = MEMBER_LIMIT) -> Iterator[IO[bytes]]:
+def open_member(archive: Path, name: str, limit: int = MEMBER_LIMIT) -> Iterator[io.BufferedReader]:
     """Open one member of a zip archive for reading; its checksum is compared when its end is reached.
 
     Raises
@@ -75,7 +69,8 @@ def open_member(archive: Path, name: str, limit: int = MEMBER_LIMIT) -> Iterator
             raise _too_large(archive, name, limit)
         with _readable(archive):
             stream = opened.open(info)
-        with io.BufferedReader(_Member(archive, stream)) as buffered:
+        buffered: io.BufferedReader = io.BufferedReader(_Member(archive, stream))
+        with buffered:
             yield buffered
 
 
@@ -108,79 +103,6 @@ class _Member(io.RawIOBase):
     def close(self) -> None:
         self._stream.close()
         super().close()
-
-
-def unpack(archive: Path, folder: Path, limit: int = ARCHIVE_LIMIT) -> Path:
-    """Unpack a zip or tar archive (plain, gz, bz2 or xz) to `folder`, which appears whole or not at all.
-
-    A folder that is there is left as it is. Processes that unpack to the same folder at once take turns.
-
-    Raises
-    ------
-    UserError
-        If the archive cannot be read, a member has a path out of it or is no plain file, or the whole would take
-        more than `limit` bytes or than the disk has room for.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with lock(folder.with_name(f".{folder.name}.lock")):
-        if folder.is_dir():
-            return folder
-        for leftover in folder.parent.glob(f".{folder.name}.part-*"):
-            shutil.rmtree(leftover)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.part-"))
-        try:
-            room = min(limit, shutil.disk_usage(temporary).free)
-            _unpack_to(archive, temporary, room)
-            temporary.chmod(0o755)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _unpack_to(archive: Path, folder: Path, room: int) -> None:
-    with _readable(archive):
-        if _is_zip(archive):
-            _unpack_zip(archive, folder, room)
-        else:
-            _unpack_tar(archive, folder, room)
-
-
-def _unpack_zip(archive: Path, folder: Path, room: int) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        entries = opened.infolist()
-        for info in tracked(entries, len(entries), f"unpacking {archive.name}"):
-            _checked(archive, info)
-            room = _spend(archive, info.filename, room, info.file_size)
-            opened.extract(info, folder)
-
-
-def _unpack_tar(archive: Path, folder: Path, room: int) -> None:
-    with tarfile.open(archive) as tar:
-        # Member by member as they come: a list of them all would cost a second decompression.
-        for entry in tracked(tar, None, f"unpacking {archive.name}"):
-            _refuse_path(archive, entry.name)
-            if not (entry.isreg() or entry.isdir()):
-                raise _not_plain(archive, entry.name)
-            room = _spend(archive, entry.name, room, entry.size)
-            tar.extract(entry, folder, filter="data")
-        # tarfile takes a damaged header for the end, and stops before the checksum of the compression.
-        while tar.fileobj and (rest := tar.fileobj.read(1 << 20)):
-            if rest.strip(b"\0"):
-                raise tarfile.ReadError("something follows its last readable member")
-            room = _spend(archive, "the padding at its end", room, len(rest))
-
-
-def _is_zip(archive: Path) -> bool:
-    # By its first bytes: zipfile.is_zipfile looks at the end, where a tar may hold a zip.
-    with archive.open("rb") as stream:
-        return stream.read(2) == b"PK"
-
-
-def _spend(archive: Path, name: str, room: int, size: int) -> int:
-    if size > room:
-        raise _too_large(archive, name, room)
-    return room - size
 
 
 def _too_large(archive: Path, name: str, limit: int) -> UserError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from .. import biored, litcoin
 from ..core import Examples, Protocol, TaskCard, task
 from ..fetch import compare_counts, data_folder, fetch, local
 from ..support.errors import UnavailableError, UserError
+from ..support.folders import cache_root
 
 _NO_RELATION = "No_Relation"
 CARD = TaskCard(
@@ -19,9 +22,10 @@ CARD = TaskCard(
     description=(
         "Are two entities of a biomedical abstract related, and how? Text: title and abstract with every mention of "
         "the entity that is mentioned first in [E1] … [/E1] and of the other in [E2] … [/E2]. All pairs of two "
-        "distinct entity ids of an abstract whose types stand in a relation somewhere in the training abstracts; "
-        "eight types, and 'No_Relation' for the pairs that the annotators did not join. Read from BioRED's own "
-        "files; where they cannot be had, built from the LitCoin files, which hold 400 of its abstracts."
+        "distinct entity ids of an abstract whose types stand in a relation somewhere in the training part; eight "
+        "types, and 'No_Relation' for the pairs that the annotators did not join. Read from BioRED's own files; where "
+        "they cannot be had, built from the LitCoin files, which hold 400 of its abstracts: there the types are those "
+        "of a relation in any of the 400, which gives the pairs that the training abstracts alone would give."
     ),
     version=1,
     kind="multiclass",
@@ -30,7 +34,10 @@ CARD = TaskCard(
     primary_metric="f1_macro",
     group="abstract (near-identical abstracts joined: TF-IDF cosine of 0.9 or more)",
     licence="none stated; offered freely by the NCBI",
-    source="BioRED, National Center for Biotechnology Information (ftp.ncbi.nlm.nih.gov/pub/lu/BioRED)",
+    source=(
+        "BioRED, National Center for Biotechnology Information (ftp.ncbi.nlm.nih.gov/pub/lu/BioRED); "
+        "a download of its archive is not verified: its SHA-256 is not known"
+    ),
     citation=litcoin.CITATION,
     counts={"abstracts": 400, "examples": 25128, "related pairs": 4275},
     protocols={
@@ -43,40 +50,71 @@ CARD = TaskCard(
     },
 )
 
+# Of what the published LitCoin files give. No pin on the card: BioRED's own archive gives other examples and folds.
+_BUILT = "5adbe986faed45e1160ec2d45ff0e1344a8e70e2e22ce471b9d3aed286d1382f"
+_BUILT_SPLIT = "8dd02f0dc8a1ae109bd4b8bf83d3fe9a72033bb366a8c1a5c4ffa34cc2755130"
+
 
 def files() -> tuple[Path, ...]:
     """Return the path of BioRED's archive, or those of the LitCoin files where it cannot be had."""
-    return _files()[0]
+    return litcoin.files() if _missing() else (fetch(biored.ARCHIVE),)
 
 
-def _files() -> tuple[tuple[Path, ...], str]:
-    """Return the files to read, and why BioRED's archive is not the one; "" where it is."""
-    if found := local(biored.ARCHIVE):
-        return (found,), ""
-    if folder := data_folder():
-        return litcoin.files(), f"{folder} holds no {biored.ARCHIVE}"
+def _missing() -> str:
+    """Return why BioRED's archive cannot be had; "" where it can."""
+    return _decided(data_folder(), cache_root())
+
+
+@cache
+def _decided(folder: Path | None, downloads: Path) -> str:
+    """Return `_missing` of these two folders: once a process, so that what is prepared is what its key was made of."""
+    del downloads  # where `local` and `fetch` look without a data folder
+    if local(biored.ARCHIVE):
+        return ""
+    if folder:
+        return f"{folder} holds no {biored.ARCHIVE}"
     try:
-        return (fetch(biored.ARCHIVE),), ""
-    except (UnavailableError, UserError) as error:
-        return litcoin.files(), str(error)
+        fetch(biored.ARCHIVE)
+    except UnavailableError as error:
+        return str(error)
+    return ""
 
 
 @task(CARD, sources=files)
 def read() -> Examples:
-    """Read the pairs by abstract, those of one abstract in the order in which their entities are first mentioned."""
+    """Read the pairs by abstract, those of one abstract in the order in which their entities are first mentioned.
+
+    Raises
+    ------
+    UserError
+        If a file is not what it should be, or what is built of the LitCoin files comes out in other folds than theirs.
+    """
     import numpy as np
 
-    paths, missing = _files()
-    if not missing:
-        found, parts = biored.read_archive(paths[0])
-        rows = pair_rows(found, [key for key, part in parts.items() if part == 0])
-        return litcoin.examples(found, rows, np.array([parts[row.first[0].abstract_id] for row in rows]))
+    if missing := _missing():
+        return _built(missing)
+    found, parts = biored.read_archive(files()[0])
+    rows = pair_rows(found, [key for key, part in parts.items() if part == 0])
+    return litcoin.examples(found, rows, np.array([parts[row.first[0].abstract_id] for row in rows]))
+
+
+def _built(missing: str) -> Examples:
+    """Return the examples of the LitCoin files, which come as one part: its types are those of all abstracts."""
+    from ..folds import default_folds, split_sha256
+
     logging.getLogger(__name__).warning("%s is built from the LitCoin files instead: %s", CARD.name, missing)
-    found = litcoin.corpus(paths)
+    found = litcoin.corpus(litcoin.files())
     rows = pair_rows(found, found.abstracts)
     related = sum(row.target != CARD.labels.index(_NO_RELATION) for row in rows)
     compare_counts(CARD, {"abstracts": len(found.abstracts), "examples": len(rows), "related pairs": related})
-    return litcoin.examples(found, rows)
+    examples = litcoin.examples(found, rows)
+    dealt = default_folds(examples)
+    if examples.fingerprint() == _BUILT and split_sha256(examples.ids, dealt) != _BUILT_SPLIT:
+        raise UserError(
+            f"task {CARD.name}, built from the LitCoin files: its folds came out otherwise than published: "
+            "install the versions that made them"
+        )
+    return replace(examples, folds=dealt)
 
 
 def pair_rows(found: litcoin.Corpus, training: Iterable[str]) -> list[litcoin.Row]:

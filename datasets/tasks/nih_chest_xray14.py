@@ -12,6 +12,7 @@ from ..core import FOLDS, Examples, Protocol, TaskCard, task
 from ..fetch import RawFile, compare_counts, data_folder, fetch, local
 from ..support.archives import members
 from ..support.errors import UnavailableError, UserError
+from ..support.files import sha256_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,11 @@ CARD = TaskCard(
     primary_metric="roc_auc_macro",
     group="patient",
     licence="public (NIH Clinical Center: no restriction of use; name the Center and cite the paper)",
-    source="NIH Clinical Center; metadata (Data_Entry_2017_v2020) as shipped inside torchxrayvision",
+    source=(
+        "NIH Clinical Center; metadata (Data_Entry_2017_v2020) as shipped inside torchxrayvision; images and NIH's "
+        "lists from a mirror (huggingface.co/datasets/alkzar90/NIH-Chest-X-ray-dataset), whose downloads are not "
+        "verified: their SHA-256 are not known"
+    ),
     citation=(
         "Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: Hospital-scale chest X-ray database and "
         "benchmarks on weakly-supervised classification and localization of common thorax diseases. "
@@ -96,6 +101,8 @@ CARD = TaskCard(
         ),
     },
 )
+# Of the table as torchxrayvision 1.5.7 ships it: the folds that the card pins are those of its rows.
+_METADATA_SHA256 = "9d4de640ee4f760215d8be98376b20387ca52f9c6b4d1b727cb588fb82f40b80"
 # The share that the protocol "published" keeps of images with this finding and no other.
 _KEPT = {_NONE: 0.10, "Infiltration": 0.15, "Effusion": 0.50, "Atelectasis": 0.50}
 _AGES = {"age-0-17": (0, 17), "age-18-39": (18, 39), "age-40-64": (40, 64), "age-65-and-over": (65, 100)}
@@ -248,6 +255,21 @@ def _published(known: Entries, targets: np.ndarray) -> np.ndarray:
     return folds
 
 
+def _check_folds(protocol: str, known: Entries, folds: np.ndarray) -> None:
+    """Refuse folds of the published metadata that are not those on the card.
+
+    The card pins no fingerprint, since most people have a part of the images; the folds are those of all rows.
+    """
+    from ..folds import split_sha256
+
+    pinned = CARD.protocols[protocol].split
+    if pinned and sha256_file(metadata()) == _METADATA_SHA256 and split_sha256(known.names, folds) != pinned:
+        name = f"{NAME}@{protocol}" if protocol else NAME
+        raise UserError(
+            f"task {name}: its folds came out otherwise than published: install the versions that made them"
+        )
+
+
 def files_in(folder: Path) -> dict[str, ImageFile]:
     """Return the images of a folder by name: PNG files, and those in the archives ``images_*.zip``.
 
@@ -293,6 +315,7 @@ def read(protocol: str) -> Examples:
         _log.warning("%s: %d PNG files in %s are no images of this corpus: not read", NAME, strange, folder)
     targets = targets_of(known.findings)
     folds = folds_of(protocol, known, targets)
+    _check_folds(protocol, known, folds)
     shown = known.rows(present)
     store, rows = keep_images([files[name] for name in shown.names], CARD.image_size)
     found = (len(rows), len(set(shown.patients)), int((shown.findings == _NONE).sum()))
