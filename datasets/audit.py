@@ -172,23 +172,14 @@ def audit(
         If the task has no such protocol, or a fold is empty.
     """
     card = (task.card if isinstance(task, Task) else task).under(protocol)
-    counts: dict[Fold, int] = {fold: int((folds == number).sum()) for number, fold in enumerate(FOLDS)}
-    if empty := [fold for fold, count in counts.items() if not count]:
-        name = f"{card.name}@{protocol}" if protocol else card.name
-        raise UserError(
-            f"task {name}: {sum(counts.values())} examples leave the {empty[0]} fold empty: deal them otherwise"
-        )
+    counts = _rows_by_fold(f"{card.name}@{protocol}" if protocol else card.name, folds)
     # In the order of the ids: no figure and no example hangs on the order of the rows.
     order = np.argsort(examples.ids.astype(object), kind="stable")
     dealt = folds[order]
     near = (near or near_identical(examples.inputs)) if examples.pixels is None else None
-    rows = _Rows(
-        ids=examples.ids[order],
-        folds=dealt,
-        groups=examples.groups[order],
-        inputs=np.unique(examples.contents()[order].astype(object), return_inverse=True)[1],
-        near=near and replace(near, member=near.member[order]),
-    )
+    inputs = np.unique(examples.contents()[order].astype(object), return_inverse=True)[1]
+    ordered = near and replace(near, member=near.member[order])
+    rows = _Rows(examples.ids[order], dealt, examples.groups[order], inputs, ordered)
     overlaps = rows.overlaps(reasons := card.protocols[protocol].leaks)
     hot = hot_targets(examples.targets[order], len(card.labels))
     conflicts, conflicting = rows.conflicts(hot)
@@ -209,6 +200,14 @@ def audit(
         shares={fold: _shares(card.labels, hot[dealt == number]) for number, fold in enumerate(FOLDS)},
         overall=_shares(card.labels, hot[kept]),
     )
+
+
+def _rows_by_fold(name: str, folds: np.ndarray) -> dict[Fold, int]:
+    counts: dict[Fold, int] = {fold: int((folds == number).sum()) for number, fold in enumerate(FOLDS)}
+    if empty := [fold for fold, count in counts.items() if not count]:
+        total = sum(counts.values())
+        raise UserError(f"task {name}: {total} examples leave the {empty[0]} fold empty: deal them otherwise")
+    return counts
 
 
 def hot_targets(targets: np.ndarray, labels: int) -> np.ndarray:

@@ -254,8 +254,10 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
             "Fit: features of the training and validation texts, tuning and fit."
         )
     if any(row["unseen"] is not None for row in rows):
-        notes.append("Unseen: the primary metric on the test rows whose input no training or validation row has, over the labels "
-            "that occur there.")
+        notes.append(
+            "Unseen: the primary metric on the test rows whose input no training or validation row has, "
+            "over the labels that occur there."
+        )
     if any(row["beside"] for row in rows):
         notes.append(f"{SHARED} measured while other cells ran, so slower than alone")
     accelerated = any(device != "cpu" for _, device in places)

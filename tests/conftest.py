@@ -57,6 +57,7 @@ def _isolated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOBENCH_CACHE", str(cache))
     monkeypatch.delenv("ZOOBENCH_RESULTS", raising=False)
     monkeypatch.delenv("ZOOBENCH_DATA", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # set in the processes that run tests side by side
 
 
 REAL_DATA = Path(os.environ.get("ZOOBENCH_DATA", Path(__file__).parents[2] / "shared" / "data")).absolute()
@@ -76,6 +77,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plug-in file with two tiny tasks: `tiny` (multi-label) and `tiny-classes` (multi-class)."""
     path = tmp_path_factory.mktemp("plugins") / "tiny_tasks.py"
     path.write_text(TASK)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A raw file beside a cache of this test alone."""
+    monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "raw.txt"
+    path.write_text("raw")
     return path
 
 

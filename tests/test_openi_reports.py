@@ -102,7 +102,9 @@ def test_no_text_of_a_later_fold_has_a_near_twin_in_training(examples, dealt):
 
 def test_committed_folds_are_the_computed_ones(examples, dealt):
     np.testing.assert_array_equal(dealt, folds.default_folds(examples))
-    assert folds.split_sha256(examples.ids, dealt) == CARD.protocols[""].split == sha256_file(folds.split_path(CARD.name))
+    assert (
+        folds.split_sha256(examples.ids, dealt) == CARD.protocols[""].split == sha256_file(folds.split_path(CARD.name))
+    )
 
 
 def test_prepared_twice_is_read_once(tmp_path, monkeypatch, examples, dealt):

@@ -1,0 +1,64 @@
+"""What a prepared task holds beside inputs and targets: columns, parts of the test fold, images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from zoobench.datasets import folds
+from zoobench.datasets.core import Protocol
+from zoobench.datasets.images import PixelStore
+from zoobench.datasets.layout import load_columns, load_test_inputs, load_training
+from zoobench.datasets.prepare import prepare
+from zoobench.datasets.support.errors import UserError
+
+from .test_datasets import Counted, make
+
+
+def test_columns_and_subsets_are_laid_out_and_the_unseen_found(source):
+    examples = make()
+    inputs = examples.inputs.copy()
+    dealt = folds.default_folds(examples)
+    train, test = np.flatnonzero(dealt == 0), np.flatnonzero(dealt == 2)
+    inputs[test[:5]] = inputs[train[0]]
+    examples = replace(
+        examples,
+        inputs=inputs,
+        columns={"title": np.array([f"t{n}" for n in range(300)], dtype=object), "year": np.arange(300) / 2},
+        subsets={"even": np.arange(300) % 2 == 0, "all": np.ones(300, bool)},
+        folds=dealt,
+    )
+    with pytest.raises(UserError, match="1 inputs stand in more than one fold: group them, or declare the leak"):
+        prepare(Counted(examples, source).task)
+    declared = {"": Protocol(description="as published", leaks={"exact": "the source repeats itself"})}
+    prepared = prepare(Counted(examples, source, protocols=declared).task)
+    public, sealed = prepared.folder / "public", prepared.sealed_test()
+    number = np.array([int(key.partition("-")[2]) for key in sealed.ids])
+    assert set(sealed.subsets) == {"even", "unseen"}, "a part that is the whole is none"
+    np.testing.assert_array_equal(sealed.subsets["even"], number % 2 == 0)
+    np.testing.assert_array_equal(~sealed.subsets["unseen"], np.isin(number, test[:5]))
+    for fold, rows in (("train", train), ("test", number)):
+        columns = load_columns(public, fold)
+        assert list(columns["title"]) == [f"t{n}" for n in rows]
+        np.testing.assert_array_equal(columns["year"], rows / 2)
+
+
+def test_image_task_hands_out_batches_of_its_store(source, tmp_path):
+    store = tmp_path / "cache" / "pixels" / "key"
+    store.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), np.uint8)
+    np.save(store / "pixels.npy", pixels)
+    np.save(store / "digests.npy", np.random.default_rng(2).integers(0, 256, (300, 16), np.uint8))
+    rows = np.random.default_rng(1).permutation(300)
+    ages = np.where(np.arange(300) % 7, np.arange(300.0), np.nan)
+    examples = replace(make(), inputs=rows, pixels=PixelStore(store), columns={"age": ages})
+    prepared = prepare(Counted(examples, source, modality="image", image_size=8, tabular=("age",)).task)
+    train, _ = load_training(prepared.folder / "public", "train")
+    test, sealed = load_test_inputs(prepared.folder / "public"), prepared.sealed_test()
+    number = np.array([int(key.partition("-")[2]) for key in sealed.ids])
+    np.testing.assert_array_equal(test[3:9].load(), pixels[rows[number[3:9]]])
+    np.testing.assert_array_equal(test.tabular[:, 0], ages[number].astype(np.float32))
+    assert (len(train), train.names, len(train[np.array([4, 1])])) == (prepared.rows["train"], ("age",), 2)
+    assert isinstance(train._store, np.memmap)
+    assert train.side == 8
+    (prepared.folder / "public" / "pixels.npy").unlink()
+    assert prepare(Counted(examples, source, modality="image", image_size=8, tabular=("age",)).task) == prepared
