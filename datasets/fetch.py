@@ -186,7 +186,7 @@ def _compare(path: Path, wanted: str, size: int, changed_ns: int) -> None:
     if found != wanted:
         _log.warning(
             "%s: another data set than the published one (SHA-256 %s… instead of %s…): taken as it is; "
-            "its scores stand apart", path, found[:12], wanted[:12],
+            "where its rows differ, its scores stand apart", path, found[:12], wanted[:12],
         )  # fmt: skip
 
 

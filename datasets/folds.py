@@ -56,12 +56,52 @@ def grouped_iterative_split(
     """
     if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(f"shares {tuple(shares)} must be positive and sum to 1")
+    weights, member = _weights(targets, groups)
+    return _deal(weights, np.asarray(shares, dtype=float), np.random.default_rng(seed))[member]
+
+
+def evened(targets: np.ndarray, groups: np.ndarray, dealt: np.ndarray, shares: Sequence[float] = SHARES) -> np.ndarray:
+    """Return `dealt` with groups moved, one by one and the best move first, while the shares come nearer.
+
+    Few and large groups leave a deal that places each once, as `grouped_iterative_split` does, off by several
+    points. What is made small is the sum over folds of the squared misses in the share of each label, and in
+    the share of the rows, which weigh as much as all labels together.
+
+    Parameters
+    ----------
+    targets, groups
+        As for `grouped_iterative_split`.
+    dealt
+        (n,) int64 index into `shares`; no group is parted.
+    """
+    weights, member = _weights(targets, groups)
+    folds = np.zeros(len(weights), dtype=np.int64)
+    folds[member] = dealt
+    totals = np.maximum(weights.sum(axis=0), 1).astype(float)
+    scale = np.sqrt(np.append(np.ones(len(totals) - 1), len(totals) - 1)) / totals
+    scaled, rows = weights * scale, np.arange(len(weights))
+    for _ in range(10 * len(weights)):
+        missed = np.stack([scaled[folds == fold].sum(axis=0) for fold in range(len(shares))])
+        missed -= np.outer(shares, scaled.sum(axis=0))
+        pull = scaled @ missed.T
+        gain = pull - pull[rows, folds][:, None] + (scaled**2).sum(axis=1)[:, None]
+        gain[rows, folds] = 0
+        # Rounded, so that the last bits of a sum choose nothing.
+        group, fold = divmod(int(np.round(gain, 12).argmin()), len(shares))
+        if gain[group, fold] > -1e-9:
+            break
+        folds[group] = fold
+    return folds[member]
+
+
+def _weights(targets: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (groups, labels + 1) rows with each label and all rows of each group, and the (n,) group of each row."""
     labels = targets if targets.ndim == 2 else np.eye(int(targets.max(initial=0)) + 1, dtype=np.int64)[targets]
     names, member = np.unique(groups, return_inverse=True)
     # The row count rides along as a last column, so that one subtraction keeps both accounts.
     weights = np.zeros((len(names), labels.shape[1] + 1), dtype=np.int64)
     np.add.at(weights, member, np.column_stack([labels, np.ones(len(labels), dtype=np.int64)]))
-    return _deal(weights, np.asarray(shares, dtype=float), np.random.default_rng(seed))[member]
+    return weights, member
 
 
 def _deal(weights: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:

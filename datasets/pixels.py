@@ -298,6 +298,8 @@ class _Decoder(AbstractContextManager["_Decoder"]):
 
     def _open(self, file: ImageFile) -> IO[bytes]:
         if not file.member:
+            if file.path.exists() and not file.path.is_file():
+                raise ValueError("it is no file")  # to open a pipe would wait for ever
             return file.path.open("rb")
         opened = vars(self._own)
         name = str(file.path)

@@ -23,6 +23,8 @@ from .support.encoding import EncodingError, stream_encoding
 from .support.errors import UserError
 
 _SHOWN = 60
+# Bytes that a packed table may unpack to: some six times the largest of the published ones.
+_UNPACKED = 1 << 30
 _BUFFER = 1 << 17
 
 
@@ -192,7 +194,7 @@ def _unpacked(path: Path, stack: contextlib.ExitStack) -> BufferedReader:
     held = members(path)
     if len(held) != 1:
         raise UserError(f"{path} holds {len(held)} files, not one table")
-    return stack.enter_context(open_member(path, held[0]))
+    return stack.enter_context(open_member(path, held[0], _UNPACKED))
 
 
 def _short(value: str) -> str:

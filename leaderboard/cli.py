@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -215,7 +216,9 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except OSError as error:
-        _warn(f"{error.filename or 'output'}: {error.strerror or error}")
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        mend = ": make room, or set ZOOBENCH_CACHE to a folder with more" if full else ""
+        _warn(f"{error.filename or 'output'}: {error.strerror or error}{mend}")
         status = 2
     except Exception as error:
         status = _usage(error)

@@ -175,6 +175,9 @@ def _told(target: Path, file: Path, table: Table, found: Guess) -> list[str]:
     }
     lines = [f"wrote {target.name}: a guess from {len(table):,} rows of {file.name}, read{read}{parted}"]
     lines += [f"  {role:<7} {column}" for role, column in rows.items() if column]
+    if found.labels.empty and found.labels.kind == "multilabel":
+        empty = f"{found.labels.empty:,} rows without a label"
+        lines.append(f"{empty} are taken to have none of them: delete them if nobody looked")
     try:
         load_task(target)
     except UserError as error:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zoobench.datasets import folds
 from zoobench.datasets.folds import (
+    evened,
     grouped_iterative_split,
     read_split,
     shared_groups,
@@ -82,6 +83,27 @@ def test_fold_file_is_canonical_and_verified(tmp_path):
         read_split(path, digest, ids)
     with pytest.raises(UserError, match=r"none\.csv cannot be read"):
         read_split(tmp_path / "none.csv", digest, ids)
+
+
+@pytest.mark.parametrize("seed", [3, 7, 8])
+def test_few_and_large_groups_are_evened_out(seed):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(80), rng.integers(2, 14, 80))
+    targets = (rng.random((len(groups), 4)) < rng.random((80, 4))[groups] * 0.6).astype(np.uint8)
+    first = grouped_iterative_split(targets, groups)
+    dealt = evened(targets, groups, first)
+    assert shared_groups(dealt, groups) == 0
+    np.testing.assert_array_equal(dealt, evened(targets, groups, first), "the same each time")
+
+    def missed(folds):
+        of_labels = np.stack([targets[folds == fold].sum(axis=0) for fold in range(3)]) / targets.sum(axis=0)
+        of_rows = np.bincount(folds) / len(folds)
+        wanted = np.array([0.7, 0.1, 0.2])
+        return np.abs(of_rows - wanted).max(), np.abs(of_labels - wanted[:, None]).max()
+
+    (rows, labels), (rows_before, labels_before) = missed(dealt), missed(first)
+    assert rows <= min(0.02, rows_before / 2)
+    assert labels <= min(0.03, labels_before / 2)
 
 
 def test_command_refuses_an_unknown_task(capsys):

@@ -51,6 +51,9 @@ def test_labels_in_one_cell(tmp_path: Path) -> None:
     assert "wrote data.toml" in told[0]
     assert "cells parted by ';'" in told[0]
     assert told[-1] == "  zoobench run --task data.toml"
+    empty = int((frame["findings"] == "").sum())
+    assert empty
+    assert f"{empty} rows without a label are taken to have none of them: delete them if nobody looked" in told
 
 
 def test_one_class_a_row(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core import TASKS, Examples, Leak, Protocol, Task, TaskCard
 from ..support.errors import UserError
+from ..tables import SUFFIXES as TABLES
 from ..tables import read_table
 from .examples import Rows, image_files, read_rows
 from .folds import FoldStore
@@ -33,6 +34,8 @@ def task_of(name: str) -> Task:
     UserError
         If there is none, its table cannot be used, or a task of another origin has its name.
     """
+    if Path(name).suffix.lower() in TABLES:
+        raise UserError(f"{name} is a table: `zoobench new task {name}` writes the TOML that makes a task of it")
     if not is_own(name):
         return TASKS.get(name)
     task = load_task(Path(name))
@@ -42,7 +45,7 @@ def task_of(name: str) -> Task:
 
 def registered(name: str) -> str:
     """Return a task's name as the registry has it: a TOML's path becomes the name of the task, registered by this."""
-    return task_of(name).card.name if is_own(name) else name
+    return task_of(name).card.name if is_own(name) or Path(name).suffix.lower() in TABLES else name
 
 
 def name_of(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core import FOLDS
 from ..fetch import sha256_of
-from ..folds import grouped_iterative_split, read_split, shared_groups, split_sha256, write_split
+from ..folds import evened, grouped_iterative_split, read_split, shared_groups, split_sha256, write_split
 from ..support.errors import UserError
 from ..support.files import read_json, write_json
 from ..tables import short
@@ -148,7 +148,7 @@ def _made_folds(settings: Settings, rows: Rows) -> np.ndarray:
                 f"{rows.table.path.name}, label {name!r}: its rows lie in {found} {tie}, which no fold may part, fewer "
                 f"than the {len(FOLDS)} folds: add rows, or take it out"
             )
-    return grouped_iterative_split(targets, groups, settings.shares)
+    return evened(targets, groups, grouped_iterative_split(targets, groups, settings.shares), settings.shares)
 
 
 def _column_folds(settings: Settings, rows: Rows) -> np.ndarray:

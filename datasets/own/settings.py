@@ -153,6 +153,8 @@ def read_settings(path: Path) -> Settings:
     UserError
         If it is missing, is no TOML, or holds a key or a value that makes no sense.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file: give the path of a TOML")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
