@@ -14,23 +14,12 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ..datasets.support.progress import in_words
 from .job import Event
 from .record import Record
 
 QUIET_SECONDS = 15.0
 MARKS = {"ok": ("✓", "green"), "unavailable": ("-", "yellow"), "incompatible": ("-", "yellow")}
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration for people.
-
-    >>> in_words(4.21), in_words(75), in_words(8000)
-    ('4.2 s', '1 min 15 s', '2 h 13 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def is_live(console: Console) -> bool:

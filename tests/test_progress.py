@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from zoobench.benchmarks.job import Event, tail_events
-from zoobench.benchmarks.progress import Display, in_words
+from zoobench.benchmarks.progress import Display
+from zoobench.datasets.support.progress import in_words
 
 
 @pytest.mark.parametrize(

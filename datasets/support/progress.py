@@ -64,7 +64,7 @@ def in_words(seconds: float) -> str:
     >>> in_words(4.21), in_words(75), in_words(8000)
     ('4.2 s', '1 min 15 s', '2 h 13 min')
     """
-    if seconds < 59.95:
+    if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
