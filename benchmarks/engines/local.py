@@ -105,7 +105,8 @@ class LocalEngine:
                 ending = watch.until_end()
             if not ending.unanswered or (Path(job.out) / OUTCOME).exists():
                 break
-            if ending.code == 255:
+            # A server that is gone may look alive until the system has cleared it away: the second try gets another.
+            if ending.cause == "lost" or ending.code == 255:
                 retire(server, self._device)
         return Ending("stopped", None, 0.0) if self.stopping.is_set() else ending
 
