@@ -93,11 +93,28 @@ def raw_folders(tasks: Iterable[str]) -> list[Path]:
 
     One task's files may hold another's targets: LitCoin's are BioRED's, and the metadata of NIH are ChestMNIST's.
     """
-    package = importlib.util.find_spec("torchxrayvision")
-    inside = [Path(package.origin).with_name("data")] if package and package.origin else []
-    data = data_folder()
+    inside, data = _inside_package(), data_folder()
     laid_out = [data / name for name in (*tasks, "chestmnist")] if data else []
-    return [cache_root() / "downloads", *inside, *laid_out]
+    return [cache_root() / "downloads", *([inside] if inside else []), *laid_out]
+
+
+def packaged(card: TaskCard, name: str) -> Path:
+    """Return the path of a file that ships inside torchxrayvision, without importing that package (and torch with it).
+
+    Raises
+    ------
+    UnavailableError
+        If the package is not installed.
+    """
+    inside = _inside_package()
+    if inside is None:
+        raise UnavailableError(f"task {card.name} needs torchxrayvision: pip install 'zoobench[{card.extra}]'")
+    return inside / name
+
+
+def _inside_package() -> Path | None:
+    package = importlib.util.find_spec("torchxrayvision")
+    return Path(package.origin).with_name("data") if package and package.origin else None
 
 
 def local(file: RawFile) -> Path | None:

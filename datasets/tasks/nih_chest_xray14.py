@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import FOLDS, Examples, Protocol, TaskCard, task
-from ..fetch import RawFile, compare_counts, data_folder, fetch, local
+from ..fetch import RawFile, compare_counts, data_folder, fetch, local, packaged
 from ..support.archives import members
-from ..support.errors import UnavailableError, UserError
+from ..support.errors import UserError
 from ..support.files import sha256_file
 
 if TYPE_CHECKING:
@@ -140,10 +139,7 @@ class Entries(NamedTuple):
 
 def metadata() -> Path:
     """Return the table inside torchxrayvision, without importing that package (and torch with it)."""
-    package = importlib.util.find_spec("torchxrayvision")
-    if package is None or package.origin is None:
-        raise UnavailableError(f"task {NAME} needs torchxrayvision: pip install 'zoobench[{CARD.extra}]'")
-    return Path(package.origin).with_name("data") / "Data_Entry_2017_v2020.csv.gz"
+    return packaged(CARD, "Data_Entry_2017_v2020.csv.gz")
 
 
 def images() -> Path:

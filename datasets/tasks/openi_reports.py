@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from ..core import Examples, Protocol, TaskCard, task
-from ..fetch import compare_counts
-from ..support.errors import UnavailableError, UserError
+from ..fetch import compare_counts, packaged
+from ..support.errors import UserError
 
 CARD = TaskCard(
     name="openi-reports",
@@ -84,10 +83,7 @@ class Report(NamedTuple):
 
 def archive() -> Path:
     """Return the archive inside torchxrayvision, without importing that package (and torch with it)."""
-    package = importlib.util.find_spec("torchxrayvision")
-    if package is None or package.origin is None:
-        raise UnavailableError(f"task {CARD.name} needs torchxrayvision: pip install 'zoobench[{CARD.extra}]'")
-    return Path(package.origin).with_name("data") / "NLMCXR_reports.tgz"
+    return packaged(CARD, "NLMCXR_reports.tgz")
 
 
 def reports(path: Path) -> Iterator[Report]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..core import Examples, Protocol, TaskCard, task
-from ..fetch import compare_counts
+from ..fetch import compare_counts, packaged
 from ..published import Row, table
-from ..support.errors import UnavailableError
 from ..support.progress import tracked
 
 if TYPE_CHECKING:
@@ -133,10 +131,7 @@ def archive() -> Path:
     UnavailableError
         If the package is not installed.
     """
-    package = importlib.util.find_spec("torchxrayvision")
-    if package is None or package.origin is None:
-        raise UnavailableError(f"task {CARD.name} needs torchxrayvision: pip install 'zoobench[{CARD.extra}]'")
-    return Path(package.origin).with_name("data") / _FILE
+    return packaged(CARD, _FILE)
 
 
 def studies(path: Path) -> tuple[list[Row], list[Tie]]:
