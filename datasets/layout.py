@@ -26,6 +26,7 @@ import numpy as np
 
 from .core import FOLDS, UNSEEN, Examples, Fold
 from .images import PIXELS, Images
+from .support.texts import Texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +76,7 @@ def load_training(folder: Path, fold: Fold) -> tuple[Any, np.ndarray]:
 
     Returns
     -------
-    (n,) object array of strings or `Images`, and (n, labels) uint8 (multi-label) or (n,) int64 (multi-class).
+    (n,) `Texts` or `Images`, and (n, labels) uint8 (multi-label) or (n,) int64 (multi-class).
     """
     if fold not in ("train", "validation"):
         raise ValueError(f"fold {fold!r} has no public targets: ask for 'train' or 'validation'")
@@ -89,15 +90,8 @@ def load_ids(folder: Path, fold: Fold) -> np.ndarray:
 
 
 def load_test_inputs(folder: Path) -> Any:
-    """Return the (n,) object array of strings, or `Images`, of the test fold in a ``public`` folder."""
+    """Return the (n,) `Texts`, or `Images`, of the test fold in a ``public`` folder."""
     return _inputs(folder, _read_table(folder / "test.parquet"))
-
-
-def load_columns(folder: Path, fold: Fold) -> dict[str, np.ndarray]:
-    """Return the further columns of a fold in a ``public`` folder, (n,) by name, in the order of its inputs."""
-    table = _read_table(folder / f"{fold}.parquet")
-    named = [name for name in table.column_names if name.startswith(_COLUMN)]
-    return {name.removeprefix(_COLUMN): table[name].to_numpy() for name in named}
 
 
 def read_sealed(folder: Path) -> SealedTest:
@@ -175,7 +169,8 @@ def _table(tabular: tuple[str, ...], examples: Examples) -> pa.Table:
 
 def _inputs(folder: Path, table: pa.Table) -> Any:
     if not (folder / PIXELS).exists():
-        return table["input"].to_numpy()
+        named = [name for name in table.column_names if name.startswith(_COLUMN)]
+        return Texts(table["input"].to_numpy(), {name.removeprefix(_COLUMN): table[name].to_numpy() for name in named})
     names = tuple(json.loads((table.schema.metadata or {}).get(_TABULAR, b"[]")))
     numbers = [table[_COLUMN + name].to_numpy().astype(np.float32) for name in names]
     tabular = np.column_stack([np.zeros((len(table), 0), np.float32), *numbers])

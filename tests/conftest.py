@@ -44,6 +44,14 @@ def tiny_classes():
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal tests to processes by file, and those of the model contract by model: one process would be last by far."""
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        model = params["bench"][0] if "bench" in params else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {model}"))
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of the whole session, so that tasks and embeddings are prepared once."""

@@ -7,9 +7,10 @@ import pytest
 from zoobench.datasets import folds
 from zoobench.datasets.core import Protocol
 from zoobench.datasets.images import PixelStore
-from zoobench.datasets.layout import load_columns, load_test_inputs, load_training
+from zoobench.datasets.layout import load_test_inputs, load_training
 from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.errors import UserError
+from zoobench.datasets.support.texts import Texts, columns
 
 from .test_datasets import Counted, make
 
@@ -36,10 +37,24 @@ def test_columns_and_subsets_are_laid_out_and_the_unseen_found(source):
     assert set(sealed.subsets) == {"even", "unseen"}, "a part that is the whole is none"
     np.testing.assert_array_equal(sealed.subsets["even"], number % 2 == 0)
     np.testing.assert_array_equal(~sealed.subsets["unseen"], np.isin(number, test[:5]))
-    for fold, rows in (("train", train), ("test", number)):
-        columns = load_columns(public, fold)
-        assert list(columns["title"]) == [f"t{n}" for n in rows]
-        np.testing.assert_array_equal(columns["year"], rows / 2)
+    for X, rows in ((load_training(public, "train")[0], train), (load_test_inputs(public), number)):
+        assert isinstance(X, Texts)
+        assert list(columns(X)["title"]) == [f"t{n}" for n in rows]
+        np.testing.assert_array_equal(columns(X[::-2])["year"], rows[::-2] / 2)
+
+
+def test_texts_take_their_columns_along_and_are_plain_arrays_elsewhere():
+    texts = Texts(["a", "b", "c"], {"year": np.array([1, 2, 3])})
+    for rows, expected in ((np.array([2, 0]), [3, 1]), (np.array([True, False, True]), [1, 3]), (slice(1, 2), [2])):
+        assert columns(texts[rows])["year"].tolist() == expected
+    assert texts[1] == "b"
+    assert isinstance(texts[1], str)
+    changed = texts.copy()
+    changed[0], changed.columns["year"][0] = "z", 9
+    assert (texts[0], columns(texts)["year"][0]) == ("a", 1)
+    assert columns(np.asarray(texts)) == columns(texts + "!") == columns(np.array(["a"])) == {}
+    with pytest.raises(ValueError, match="so is every column"):
+        Texts(["a", "b"], {"year": np.array([1])})
 
 
 def test_image_task_hands_out_batches_of_its_store(source, tmp_path):

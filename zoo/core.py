@@ -180,7 +180,8 @@ class Estimator(Protocol):
 
     `fit` may also take any of the keywords ``X_val``, ``y_val``, ``seed``, ``scorer`` and ``report``: it gets
     those that it names. An estimator with ``save(folder)`` and ``load(folder)`` keeps its own artefact; any
-    other is stored by skops.
+    other is stored by skops. What it has to say of its fit it leaves in ``notes_``, a tuple of sentences that the
+    record keeps.
     """
 
     def fit(self, X: Any, y: Any) -> Any:
