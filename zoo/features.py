@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..datasets.support.files import atomic_path, lock, sha256_json
+from ..datasets.support.files import lock, sha256_json
+from .feature_store import FeatureStore, digests
 
-Compute = Callable[[list[str], Callable[[int, int], None]], tuple[np.ndarray, np.ndarray]]
-"""Texts and a progress call -> (n, d) float32 features and (n,) seconds that each text cost."""
+Batch = tuple[Sequence[int] | np.ndarray, Sequence[Any] | np.ndarray, float]
+Compute = Callable[[list[str]], Generator[Batch, None, None]]
+"""Texts -> batches of results as they come, in any order: the (k,) places of the texts in the list, their k values
+((d,) float32 vectors or strings), and the seconds that the batch cost. What was yielded outlives an interruption."""
 
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+FLUSH_ROWS, FLUSH_SECONDS = 4096, 5.0
 
 
 def _silent(done: int, total: int) -> None:
@@ -29,16 +29,16 @@ def _silent(done: int, total: int) -> None:
 
 @dataclass
 class FeatureCache:
-    """A cache of one feature vector a text, on disk, and the account of what it saved and cost.
+    """A cache on disk of what was made of each text, and the account of what it saved and cost.
 
     Entries are addressed by the text, so any subset in any order finds its rows; a cache folder belongs to one
     kind of feature, its settings and one `scope` (data fingerprint and hardware class: seconds measured on one
-    class are never charged on another).
+    class are never charged on another). Processes that want the same feature at the same time wait for the first.
 
     Attributes
     ----------
     folder
-        Where to keep the vectors; None computes every time.
+        Where to keep the values; None computes every time.
     scope
         JSON values that part caches from one another.
     spent
@@ -52,7 +52,7 @@ class FeatureCache:
     progress: Callable[[int, int], None] = _silent
     spent: float = 0.0
     charged: float = 0.0
-    _seen: set[bytes] = field(default_factory=set)
+    _seen: dict[str, np.ndarray] = field(default_factory=dict)
     _bypass: bool = False
 
     @contextlib.contextmanager
@@ -72,51 +72,133 @@ class FeatureCache:
         settings
             JSON values that name the kind of feature and all that changes it.
         """
+        if not len(texts):
+            return np.zeros((0, 0), np.float32)
         if self._bypass:
-            return compute(list(texts), _silent)[0]
+            return np.stack(_all(compute, list(texts))[0])
+        return self._values(settings, texts, compute, _vectors)
+
+    def texts(self, settings: Mapping[str, Any], texts: np.ndarray, compute: Compute) -> np.ndarray:
+        """Return an (n,) object array of what `compute` makes of (n,) `texts`, strings both; else as `matrix`."""
+        if self._bypass:
+            return _objects(_all(compute, list(texts))[0])
+        return self._values(settings, texts, compute, _strings)
+
+    def _values(
+        self,
+        settings: Mapping[str, Any],
+        texts: np.ndarray,
+        compute: Compute,
+        decode: Callable[[FeatureStore, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
         start = time.perf_counter()
-        digests = [_digest(text) for text in texts]
+        kind = sha256_json({"settings": settings, "scope": dict(self.scope)})[:20]
+        keys, first, inverse = np.unique(digests(texts), return_index=True, return_inverse=True)
+        distinct = np.asarray(texts, dtype=object)[first]
         if self.folder is None:
-            vectors, seconds = self._fresh(digests, texts, compute)
+            values, seconds = _all(compute, list(distinct), self.progress)
+            found = (_objects if decode is _strings else np.stack)(values)[inverse]
         else:
-            folder = self.folder / sha256_json({"settings": settings, "scope": dict(self.scope)})[:20]
-            with lock(folder / "lock"):
-                vectors, seconds = self._kept(folder, digests, texts, compute)
+            store = FeatureStore(self.folder / kind)
+            records = store.find(keys)
+            if (records["length"] < 0).any():
+                with lock(self.folder / kind / "lock"):
+                    records = self._completed(store, keys, distinct, compute)
+            found, seconds = decode(store, records[inverse]), records["seconds"]
         self.spent += time.perf_counter() - start
-        fresh = set(digests) - self._seen
-        self.charged += math.fsum(seconds[digest] for digest in fresh)
-        self._seen |= fresh
-        return np.stack([vectors[digest] for digest in digests]) if digests else np.zeros((0, 0), np.float32)
+        seen = self._seen.get(kind, keys[:0])
+        self.charged += math.fsum(seconds[~np.isin(keys, seen)])
+        self._seen[kind] = np.union1d(seen, keys)
+        return found
 
-    def _fresh(
-        self, digests: list[bytes], texts: np.ndarray, compute: Compute
-    ) -> tuple[dict[bytes, np.ndarray], dict[bytes, float]]:
-        wanted = dict(zip(digests, texts, strict=True))
-        matrix, cost = compute(list(wanted.values()), self.progress)
-        return dict(zip(wanted, matrix, strict=True)), dict(zip(wanted, map(float, cost), strict=True))
-
-    def _kept(
-        self, folder: Path, digests: list[bytes], texts: np.ndarray, compute: Compute
-    ) -> tuple[dict[bytes, np.ndarray], dict[bytes, float]]:
-        vectors: dict[bytes, np.ndarray] = {}
-        seconds: dict[bytes, float] = {}
-        for shard in sorted(folder.glob("*.npz")):
-            with np.load(shard) as kept:
-                keys = [key.tobytes() for key in kept["digests"]]
-                vectors.update(zip(keys, kept["matrix"], strict=True))
-                seconds.update(zip(keys, map(float, kept["seconds"]), strict=True))
-        missing = [index for index, digest in enumerate(digests) if digest not in vectors]
-        if missing:
-            found = self._fresh([digests[i] for i in missing], texts[missing], compute)
-            _write_shard(folder, *found)
-            vectors |= found[0]
-            seconds |= found[1]
-        return vectors, seconds
+    def _completed(self, store: FeatureStore, keys: np.ndarray, texts: np.ndarray, compute: Compute) -> np.ndarray:
+        """Return the records of all (n,) `keys`, computing and adding those that another process did not by now."""
+        missing = np.flatnonzero(store.find(keys)["length"] < 0)
+        if len(missing):
+            writer = _Writer(store, keys[missing])
+            try:
+                for batch in _reported(compute, list(texts[missing]), self.progress):
+                    writer.add(*batch)
+            finally:
+                writer.flush()
+        records = store.find(keys)
+        if (records["length"] < 0).any():
+            raise RuntimeError(f"{compute!r} left out {np.count_nonzero(records['length'] < 0)} texts")
+        return records
 
 
-def _write_shard(folder: Path, vectors: Mapping[bytes, np.ndarray], seconds: Mapping[bytes, float]) -> None:
-    name = hashlib.blake2b(b"".join(vectors), digest_size=10).hexdigest()
-    digests = np.frombuffer(b"".join(vectors), np.uint8).reshape(len(vectors), -1)
-    with atomic_path(folder / f"{name}.npz") as path, path.open("wb") as stream:
-        costs = np.fromiter(seconds.values(), np.float64)
-        np.savez(stream, digests=digests, matrix=np.stack(list(vectors.values())), seconds=costs)
+class _Writer:
+    """Adds batches to a store, some seconds of work at a time."""
+
+    def __init__(self, store: FeatureStore, keys: np.ndarray) -> None:
+        self._store, self._keys = store, keys
+        self._places: list[int] = []
+        self._parts: list[bytes] = []
+        self._seconds: list[float] = []
+        self._flushed = time.monotonic()
+
+    def add(self, places: Sequence[int] | np.ndarray, values: Sequence[Any] | np.ndarray, seconds: float) -> None:
+        self._places += [int(place) for place in places]
+        self._parts += map(_encode, values)
+        self._seconds += [seconds / len(places)] * len(places)
+        if len(self._places) >= FLUSH_ROWS or time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._places:
+            self._store.append(self._keys[self._places], self._parts, np.array(self._seconds))
+        self._places, self._parts, self._seconds = [], [], []
+        self._flushed = time.monotonic()
+
+
+def _reported(compute: Compute, texts: list[str], progress: Callable[[int, int], None]) -> Iterator[Batch]:
+    done = 0
+    with contextlib.closing(compute(texts)) as batches:  # its processes end here, whatever happened
+        for places, values, seconds in batches:
+            if len(places):
+                yield places, values, seconds
+                done += len(places)
+                progress(done, len(texts))
+
+
+def _all(
+    compute: Compute, texts: list[str], progress: Callable[[int, int], None] = _silent
+) -> tuple[list[Any], np.ndarray]:
+    """Return the values of all texts in their order, and the (n,) seconds that they cost."""
+    found: list[Any] = [None] * len(texts)
+    cost = np.zeros(len(texts))
+    for places, values, seconds in _reported(compute, texts, progress):
+        for place, value in zip(places, values, strict=True):
+            found[place] = value
+        cost[places] = seconds / len(places)
+    return found, cost
+
+
+def _encode(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return np.asarray(value, "<f4").tobytes()
+
+
+def _vectors(store: FeatureStore, records: np.ndarray) -> np.ndarray:
+    """Return (n, d) float32: every record of a store of vectors has the same length."""
+    length = int(records["length"][0])
+    found = np.empty((len(records), length // 4), np.float32)
+    for places, stretch, starts in store.read(records):
+        found[places] = stretch.view("<f4").reshape(-1, length // 4)[starts // length]
+    return found
+
+
+def _strings(store: FeatureStore, records: np.ndarray) -> np.ndarray:
+    found = np.empty(len(records), object)
+    for places, stretch, starts in store.read(records):
+        for place, start in zip(places, starts, strict=True):
+            part = stretch[start : start + records["length"][place]]
+            found[place] = part.tobytes().decode("utf-8", "surrogatepass")
+    return found
+
+
+def _objects(values: list[str]) -> np.ndarray:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found

@@ -2,27 +2,137 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from .core import Config, Scalar
+from ..datasets.support.errors import unknown_name
+from .core import Config, Context, Scalar
 
-if TYPE_CHECKING:
-    from .vectorizers import Tfidf
+ENCODER: dict[str, Scalar] = {
+    "encoder": "packaged-minilm",
+    "pooling": "mean",
+    "max_length": 256,
+    "cleaning": "none",
+    "number_format": "auto",
+}
+"""Settings of `encoders.frozen_encoder`.
 
-ENCODER: dict[str, Scalar] = {"encoder": "packaged-minilm", "pooling": "mean", "max_length": 256}
-"""Settings of `encoders.frozen_encoder`: which encoder, how its tokens are pooled, how many of them are read."""
+encoder
+    A hub id, a local folder, or the packaged MiniLM.
+pooling
+    What a text's vector is of its tokens' last hidden states: "mean", "cls" (the first token's) or "max".
+max_length
+    Tokens that are read of a text.
+cleaning
+    What is done to the text first: one of `cleaning.CLEANINGS`.
+number_format
+    "fp32", "bf16", "int8" (dynamic, other vectors than fp32's), or "auto": the faster one of the first two here.
+"""
 
-TFIDF: dict[str, Scalar] = {"ngrams": 2, "min_df": 2, "sublinear_tf": True}
-"""Defaults of `tfidf`: words and pairs of words that at least two training texts hold, log-scaled counts."""
+ENCODERS: dict[str, Config] = {
+    "bert": {"encoder": "bert-base-uncased", "max_length": 512},
+    "biobert": {"encoder": "dmis-lab/biobert-v1.1", "max_length": 512},
+    "pubmedbert": {"encoder": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract", "max_length": 512},
+    "int8": {"number_format": "int8"},
+}
+"""Presets of every model on a frozen encoder; "bert" is the published one of system 4's grid."""
+
+TFIDF: dict[str, Scalar] = {
+    "vectorizer": "tfidf",
+    "preprocessing": "plain",
+    "cleaning": "none",
+    "ngrams": 2,
+    "min_df": 2,
+    "shortest": 1,
+    "sublinear_tf": True,
+    "pair": True,
+    "letters": 0,
+    "medical_features": False,
+}
+"""Settings of `tfidf`, with its defaults: words and pairs of words that at least two training texts hold.
+
+vectorizer
+    "tfidf", or "counts" of the terms.
+preprocessing
+    What is done to the words first: one of `preprocessing.PREPROCESSINGS`.
+cleaning
+    What is done to the text before that: one of `cleaning.CLEANINGS`.
+ngrams, min_df
+    Terms are of 1 to ``ngrams`` words and stand in at least ``min_df`` training texts.
+shortest
+    Letters that a word has at least: 1 keeps "T cell" and "S1 wave", scikit-learn's own default is 2.
+sublinear_tf
+    TF-IDF of 1 + log(count) instead of the count.
+letters
+    Where more than 0: groups of 3 to this many letters within a word (its ends known) stand beside the terms.
+medical_features
+    Whether system 1's counts of medical terms (`medical_features.MedicalFeatures`) stand beside the terms.
+pair
+    Where a text marks two entities: whether to take `pairs.pair_terms` beside its words. No other text changes.
+"""
+
+_GRID: dict[str, Scalar] = {"vectorizer": "counts", "ngrams": 1, "min_df": 1, "shortest": 2}
+
+BAGS: dict[str, Config] = {
+    "counts": {"vectorizer": "counts"},
+    "biomedical": {"cleaning": "biomedical", "medical_features": True},
+}
+"""Presets of every bag of words: counts; the cleaning and the features of the published biomedical system."""
+
+PUBLISHED: dict[str, dict[str, Scalar]] = {
+    name: {**_GRID, "preprocessing": name} for name in ("nltk", "spacy", "nltk-offline", "spacy-lookup")
+}
+"""Presets of the published movie-genre grid: scikit-learn's CountVectorizer as it comes, on words that NLTK or spaCy
+prepared, and the two stand-ins that need no download."""
 
 
-def tfidf(config: Config) -> Tfidf:
-    """Return a TF-IDF vectoriser of word 1- to ``ngrams``-grams that keeps one-letter words (T cell, S1 wave)."""
-    from .vectorizers import Tfidf
+def tfidf(config: Config, context: Context) -> Any:
+    """Return the vectoriser that the settings of `TFIDF` describe: (n,) texts to an (n, terms) sparse matrix."""
+    from sklearn.pipeline import make_pipeline, make_union
 
-    return Tfidf(
-        ngram_range=(1, int(config["ngrams"])),
-        min_df=int(config["min_df"]),
-        sublinear_tf=bool(config["sublinear_tf"]),
-        token_pattern=r"(?u)\b\w+\b",  # noqa: S106 - a pattern, not a secret
-    )
+    from .medical_features import MedicalFeatures
+    from .preprocessing import Preprocessor
+
+    cleaning, preprocessing = str(config["cleaning"]), str(config["preprocessing"])
+    blocks = [(preprocessing, _bag(config))]
+    if config["letters"]:
+        blocks.append((preprocessing, _letters(config)))
+    if config["medical_features"]:
+        blocks.append(("plain", MedicalFeatures()))  # it counts capitals too: no words that something was done to
+
+    def prepared(how: str, block: Any) -> Any:
+        if (cleaning, how) == ("none", "plain"):
+            return block
+        return make_pipeline(Preprocessor(cleaning, how, context.threads, context.features), block)
+
+    steps = [prepared(*each) for each in blocks]
+    return make_union(*steps) if len(steps) > 1 else steps[0]
+
+
+def _bag(config: Config) -> Any:
+    from .vectorizers import Counts, PairCounts, PairTfidf, Tfidf
+
+    terms: dict[str, Any] = {
+        "ngram_range": (1, int(config["ngrams"])),
+        "min_df": int(config["min_df"]),
+        "token_pattern": rf"(?u)\b\w{{{int(config['shortest'])},}}\b",
+    }
+    name, pair = str(config["vectorizer"]), bool(config["pair"])
+    if name == "counts":
+        return (PairCounts if pair else Counts)(**terms)
+    if name != "tfidf":
+        raise unknown_name("vectorizer", name, ("counts", "tfidf"))
+    terms |= {"sublinear_tf": bool(config["sublinear_tf"]), "norm": None if pair else "l2"}
+    return (PairTfidf if pair else Tfidf)(**terms)
+
+
+def _letters(config: Config) -> Any:
+    from .vectorizers import Counts, Tfidf
+
+    terms: dict[str, Any] = {
+        "analyzer": "char_wb",
+        "ngram_range": (3, int(config["letters"])),
+        "min_df": int(config["min_df"]),
+    }
+    if config["vectorizer"] == "counts":
+        return Counts(**terms)
+    return Tfidf(**terms, sublinear_tf=bool(config["sublinear_tf"]))

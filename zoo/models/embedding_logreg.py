@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import ENCODER
+from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
+from ..text import ENCODER, ENCODERS
+
+_PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "standardise": False}
 
 CARD = ModelCard(
     name="embedding-logreg",
@@ -14,7 +16,9 @@ CARD = ModelCard(
     modality="text",
     framework="torch",
     citation="Reimers and Gurevych 2019, Sentence-BERT, https://arxiv.org/abs/1908.10084",
-    default={**ENCODER, "C": 0.1, "balanced": True},
+    default={**ENCODER, "C": 0.1, "balanced": True, "standardise": True},
+    # "bert" is the published movie-genre grid's, "published" the same on the packaged encoder.
+    presets=ENCODERS | {"bert": {**ENCODERS["bert"], **_PUBLISHED}, "published": _PUBLISHED},
     space={"C": Range(0.001, 10.0, log=True), "balanced": Choice((True, False))},
     folders=("encoder",),
     requires=("torch", "transformers"),
@@ -35,4 +39,5 @@ def build(config: Config, context: Context) -> Any:
     one = LogisticRegression(
         C=float(config["C"]), class_weight="balanced" if config["balanced"] else None, max_iter=1000
     )
-    return make_pipeline(frozen_encoder(config, context), StandardScaler(), OneVsRestClassifier(one))
+    scaler = StandardScaler() if config["standardise"] else "passthrough"
+    return make_pipeline(frozen_encoder(config, context), scaler, OneVsRestClassifier(one))

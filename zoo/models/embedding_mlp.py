@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core import Config, Context, ModelCard, Range, model
-from ..text import ENCODER
+from ..core import Config, Context, ModelCard, model
+from ..keras_text import LOOP, MLP, MLP_SPACE
+from ..text import ENCODER, ENCODERS
 
 CARD = ModelCard(
     name="embedding-mlp",
@@ -15,23 +16,9 @@ CARD = ModelCard(
     modality="text",
     framework="keras",
     citation="Sandoval Torres et al. 2025, movie genre classification report",
-    default={
-        **ENCODER,
-        "layers": 3,
-        "units": 384,
-        "dropout": 0.3,
-        "learning_rate": 5e-4,
-        "batch_size": 64,
-        "epochs": 150,
-        "patience": 10,
-        "backend": "tensorflow",
-    },
-    space={
-        "layers": Range(1, 4),
-        "units": Range(128, 1024, log=True),
-        "dropout": Range(0.0, 0.6),
-        "learning_rate": Range(1e-5, 1e-2, log=True),
-    },
+    default={**ENCODER, **LOOP, **MLP},
+    presets=ENCODERS,
+    space=MLP_SPACE,
     folders=("encoder",),
     requires=("torch", "transformers", "keras"),
     extra="torch,keras",
@@ -43,6 +30,7 @@ def build(config: Config, context: Context) -> Any:
     """Build the classifier."""
     from ..encoders import frozen_encoder
     from ..keras_classifier import KerasClassifier
+    from ..keras_inputs import Embedded
     from ..networks.mlp import mlp
 
-    return KerasClassifier(mlp, config, context, frozen_encoder(config, context))
+    return KerasClassifier(mlp, config, context, Embedded(frozen_encoder(config, context)))

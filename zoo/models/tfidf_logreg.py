@@ -1,11 +1,13 @@
-"""TF-IDF and logistic regression, one a label."""
+"""A bag of words and logistic regression, one a label."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import TFIDF, tfidf
+from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
+from ..text import BAGS, PUBLISHED, TFIDF, tfidf
+
+_PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "solver": "lbfgs"}
 
 CARD = ModelCard(
     name="tfidf-logreg",
@@ -14,7 +16,8 @@ CARD = ModelCard(
     modality="text",
     framework="scikit-learn",
     citation="Fan et al. 2008, LIBLINEAR, JMLR 9:1871-1874",
-    default={**TFIDF, "C": 20.0, "balanced": True},
+    default={**TFIDF, "C": 20.0, "balanced": True, "solver": "liblinear"},
+    presets=BAGS | {name: bag | _PUBLISHED for name, bag in PUBLISHED.items()},
     space={"C": Range(0.01, 100.0, log=True), "balanced": Choice((True, False)), "ngrams": Range(1, 3)},
     # Sparse products gain nothing from BLAS threads, which spin: one thread fits about three times faster.
     blas_threads=1,
@@ -29,10 +32,10 @@ def build(config: Config, context: Context) -> Any:
     from sklearn.pipeline import make_pipeline
 
     one = LogisticRegression(
-        solver="liblinear",
+        solver=str(config["solver"]),  # pyright: ignore[reportArgumentType] - scikit-learn refuses another word
         C=float(config["C"]),
         class_weight="balanced" if config["balanced"] else None,
         random_state=context.seed,
         max_iter=1000,
     )
-    return make_pipeline(tfidf(config), OneVsRestClassifier(one, n_jobs=context.threads))
+    return make_pipeline(tfidf(config, context), OneVsRestClassifier(one, n_jobs=context.threads))

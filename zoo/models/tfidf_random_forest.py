@@ -1,11 +1,14 @@
-"""TF-IDF and a random forest."""
+"""A bag of words and a random forest."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..core import Config, Context, ModelCard, Range, model
-from ..text import TFIDF, tfidf
+from ..core import Config, Context, ModelCard, Range, Scalar, model
+from ..text import BAGS, PUBLISHED, TFIDF, tfidf
+
+# scikit-learn's own defaults: the report names none.
+_PUBLISHED: dict[str, Scalar] = {"trees": 100, "max_features": 0.0}
 
 CARD = ModelCard(
     name="tfidf-random-forest",
@@ -15,6 +18,7 @@ CARD = ModelCard(
     framework="scikit-learn",
     citation="Breiman 2001, Random Forests, Machine Learning 45:5-32",
     default={**TFIDF, "trees": 300, "max_features": 0.01, "min_samples_leaf": 1},
+    presets=BAGS | {name: bag | _PUBLISHED for name, bag in PUBLISHED.items()},
     space={
         "trees": Range(100, 600),
         "max_features": Range(0.001, 0.1, log=True),
@@ -26,15 +30,15 @@ CARD = ModelCard(
 
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
-    """Build the pipeline; a tree splits on all labels at once."""
+    """Build the pipeline; a tree splits on all labels at once. ``max_features`` of 0 is the terms' square root."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.pipeline import make_pipeline
 
     forest = RandomForestClassifier(
         n_estimators=int(config["trees"]),
-        max_features=float(config["max_features"]),  # pyright: ignore[reportArgumentType] - or a word
+        max_features=float(config["max_features"]) or "sqrt",  # pyright: ignore[reportArgumentType] - share or word
         min_samples_leaf=int(config["min_samples_leaf"]),
         n_jobs=context.threads,
         random_state=context.seed,
     )
-    return make_pipeline(tfidf(config), forest)
+    return make_pipeline(tfidf(config, context), forest)

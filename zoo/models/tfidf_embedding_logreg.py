@@ -1,0 +1,55 @@
+"""A bag of words beside a frozen encoder's embedding, in one logistic regression a label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import Choice, Config, Context, ModelCard, Range, model
+from ..text import ENCODER, ENCODERS, TFIDF, tfidf
+
+CARD = ModelCard(
+    name="tfidf-embedding-logreg",
+    title="TF-IDF and frozen encoder + logistic regression",
+    description="Word 1- and 2-grams, sublinear TF-IDF, beside mean-pooled embeddings of a frozen transformer, which "
+    "weigh a fraction of them; one L2 logistic regression a label (one-vs-rest).",
+    modality="text",
+    framework="torch",
+    citation="Fan et al. 2008, LIBLINEAR, JMLR 9:1871-1874; Reimers and Gurevych 2019, Sentence-BERT",
+    # A row of TF-IDF has length 1, and so has an embedding before its weight. On the validation fold of movie-genres
+    # the words alone reach a macro AUC of 0.884, embeddings alone 0.883, both 0.908.
+    default={**TFIDF, **ENCODER, "weight": 0.35, "C": 3.0, "balanced": True},
+    presets=ENCODERS,
+    space={
+        "weight": Range(0.1, 2.0, log=True),
+        "C": Range(0.01, 100.0, log=True),
+        "balanced": Choice((True, False)),
+    },
+    folders=("encoder",),
+    requires=("torch", "transformers"),
+    extra="torch",
+    blas_threads=1,
+)
+
+
+@model(CARD)
+def build(config: Config, context: Context) -> Any:
+    """Build the pipeline; labels are fitted side by side in threads, which LIBLINEAR runs without the GIL."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import FeatureUnion, make_pipeline
+    from sklearn.preprocessing import Normalizer
+
+    from ..encoders import frozen_encoder
+
+    words, vectors = tfidf(config, context), make_pipeline(frozen_encoder(config, context), Normalizer())
+    both = FeatureUnion(
+        [("words", words), ("vectors", vectors)], transformer_weights={"vectors": float(config["weight"])}
+    )
+    one = LogisticRegression(
+        solver="liblinear",
+        C=float(config["C"]),
+        class_weight="balanced" if config["balanced"] else None,
+        random_state=context.seed,
+        max_iter=1000,
+    )
+    return make_pipeline(both, OneVsRestClassifier(one, n_jobs=context.threads))

