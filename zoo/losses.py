@@ -1,0 +1,146 @@
+"""The losses of networks that classify, each as a sum over rows and a weight, so that parts of a batch add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..datasets.core import Kind
+from ..datasets.support.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOSSES = ("plain", "balanced", "focal", "asymmetric")
+"""`plain`: cross-entropy (of each label, or of the classes); `balanced`: with weights from the training fold."""
+
+GAMMA = 2.0
+"""Focal: the value that Lin et al. found best."""
+GAMMA_NEGATIVE, MARGIN = 4.0, 0.05
+"""Asymmetric: the published setting (positives are not focused)."""
+
+
+def positive_weights(targets: np.ndarray) -> np.ndarray:
+    """Return (labels,) float32 negatives over positives of (n, labels) targets; 1 for a label without positives."""
+    positives = targets.sum(axis=0, dtype=np.float64)
+    return np.where(positives > 0, (len(targets) - positives) / np.maximum(positives, 1), 1).astype(np.float32)
+
+
+def class_weights(targets: np.ndarray, labels: int) -> np.ndarray:
+    """Return (labels,) float32 rows / (classes x rows of the class) of (n,) targets; 1 for a class without rows.
+
+    scikit-learn's ``compute_class_weight("balanced")``: classes are those that have rows.
+    """
+    counts = np.bincount(targets, minlength=labels).astype(np.float64)
+    return np.where(counts > 0, len(targets) / np.maximum((counts > 0).sum() * counts, 1), 1).astype(np.float32)
+
+
+class Loss:
+    """A loss over logits.
+
+    Parameters
+    ----------
+    rows
+        (rows, labels) logits and their targets -> (rows,) losses, weighted.
+    weights
+        Targets -> (rows,) weights of the rows; None is 1 each.
+    """
+
+    def __init__(
+        self, rows: Callable[[Tensor, Tensor], Tensor], weights: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self._rows, self._weights = rows, weights
+
+    def total(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum of the rows' losses, in float32 whatever the logits are."""
+        return self._rows(logits.float(), targets).sum()
+
+    def weight(self, targets: Tensor) -> Tensor:
+        """Return what a total is divided by for a mean over the rows of `targets`."""
+        import torch
+
+        return self._weights(targets).sum() if self._weights else torch.tensor(float(len(targets)))
+
+
+def loss_of(name: str, kind: Kind, targets: np.ndarray, labels: int) -> Loss:
+    """Return the loss `name` for a task.
+
+    Parameters
+    ----------
+    targets
+        Of the training fold: (n, labels) 0/1, or (n,) class numbers; only `balanced` reads them.
+
+    Raises
+    ------
+    UserError
+        For an unknown name, or `asymmetric` on classes that exclude one another.
+    """
+    if name not in LOSSES:
+        raise unknown_name("loss", name, LOSSES)
+    if kind == "multilabel":
+        return _of_labels(name, targets)
+    if name == "asymmetric":
+        raise UserError("loss asymmetric is for tasks with many labels a row: use plain, balanced or focal")
+    return _of_classes(name, targets, labels)
+
+
+def _of_labels(name: str, targets: np.ndarray) -> Loss:
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    if name == "focal":
+        return Loss(lambda logits, wanted: focal(logits, wanted).mean(1))
+    if name == "asymmetric":
+        return Loss(lambda logits, wanted: asymmetric(logits, wanted).mean(1))
+    weight = torch.from_numpy(positive_weights(targets)) if name == "balanced" else None
+
+    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
+        there = None if weight is None else weight.to(logits.device)
+        return cross_entropy(logits, wanted, pos_weight=there, reduction="none").mean(1)
+
+    return Loss(rows)
+
+
+def _of_classes(name: str, targets: np.ndarray, labels: int) -> Loss:
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    if name == "plain":
+        return Loss(lambda logits, wanted: cross_entropy(logits, wanted, reduction="none"))
+    if name == "focal":
+
+        def focused(logits: Tensor, wanted: Tensor) -> Tensor:
+            entropy = cross_entropy(logits, wanted, reduction="none")
+            return (1 - torch.exp(-entropy)) ** GAMMA * entropy
+
+        return Loss(focused)
+    weight = torch.from_numpy(class_weights(targets, labels))
+
+    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
+        return cross_entropy(logits, wanted, weight=weight.to(logits.device), reduction="none")
+
+    return Loss(rows, lambda wanted: weight.to(wanted.device)[wanted])
+
+
+def focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return (rows, labels) focal losses, gamma 2, no alpha (Lin et al. 2017, https://arxiv.org/abs/1708.02002)."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    entropy = cross_entropy(logits, targets, reduction="none")
+    return (1 - torch.exp(-entropy)) ** GAMMA * entropy
+
+
+def asymmetric(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return (rows, labels) asymmetric losses (Ridnik et al. 2021, https://arxiv.org/abs/2009.14119).
+
+    Negatives are focused by gamma 4 and their probability is lowered by a margin of 0.05; positives are plain.
+    """
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    shifted = (torch.sigmoid(logits) - MARGIN).clamp(min=0)
+    negatives = -(shifted**GAMMA_NEGATIVE) * torch.log1p(-shifted)
+    return -targets * logsigmoid(logits) + (1 - targets) * negatives

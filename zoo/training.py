@@ -1,0 +1,312 @@
+"""The training loop of the zoo's torch networks: device, number format, schedule, memory, early stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .core import Report
+from .losses import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CLIP = 1.0
+"""The norm that gradients are clipped to."""
+REPORT_SECONDS = 1.0
+LOOK_EVERY = 20
+"""On a GPU the losses are looked at every so many steps: each look waits for the device."""
+
+
+class Data(Protocol):
+    """The rows that a network is trained on or asked about: what differs between texts and images."""
+
+    targets: Tensor
+    """(n, labels) float32 0/1, or (n,) int64 class numbers; empty where there are none."""
+
+    def plan(self, epoch: int, size: int) -> Sequence[np.ndarray]:
+        """Return the row numbers of an epoch's batches, `size` rows each; it may make the epoch's rows anew."""
+        ...
+
+    def parts(self, rows: np.ndarray, size: int) -> Sequence[np.ndarray]:
+        """Cut the rows of a batch into what is computed at once: `size` rows at most, fewer where that is faster."""
+        ...
+
+    def load(self, rows: np.ndarray) -> Mapping[str, Tensor]:
+        """Return the network's keyword arguments for some rows, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    batch_size, accumulation
+        Rows computed at once, and how many such batches make a step.
+    warmup
+        Steps of linear warm-up; below 1, their share of all steps. The rate then falls linearly to 0.
+    patience
+        Epochs without a better score after which training stops.
+    rates
+        Factor on the learning rate by parameter; 1 where it names none.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    accumulation: int = 1
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    patience: int = 2
+    compile: bool = False
+    rates: Mapping[str, float] | None = None
+
+
+def rate_factor(step: int, total: int, warmup: float) -> float:
+    """Return the factor on the learning rate at `step` (from 0) of `total`: linear up, then linear down to 0."""
+    rising = warmup if warmup >= 1 else warmup * total
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return max(0.0, (total - step) / max(1.0, total - rising))
+
+
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return AdamW's groups: trainable parameters by rate, biases and normalisations without weight decay."""
+    groups: dict[tuple[float, float], list[Any]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            rate = recipe.learning_rate * (recipe.rates or {}).get(name, 1.0)
+            # Every vector is a bias or a normalisation's scale: none is a map that decay would keep small.
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": held, "lr": rate, "weight_decay": decay} for (rate, decay), held in groups.items()]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that memory did not suffice, on the GPU or on the CPU."""
+    import torch
+
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """Seed torch's generators for a block and leave them as they were."""
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def number_format(device: str) -> Iterator[None]:
+    """Compute in bfloat16 on a GPU, in float32 on a CPU (bfloat16 was measured 2 x slower there without AMX)."""
+    import torch
+
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        yield
+
+
+def moved(inputs: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
+    """Return `inputs` on the device; a copy to a GPU runs beside its computation, from pinned memory."""
+    if device == "cpu":
+        return dict(inputs)
+    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in inputs.items()}
+
+
+class Trainer:
+    """Trains one network.
+
+    Parameters
+    ----------
+    device
+        "cpu" or "cuda"; see `number_format`.
+
+    Attributes
+    ----------
+    notes
+        What a reader of the scores should know: batches that did not fit, epochs that were not needed.
+    """
+
+    def __init__(self, network: nn.Module, loss: Loss, recipe: Recipe, device: str) -> None:
+        import torch
+
+        self.network, self.loss, self.recipe, self.device = network.to(device), loss, recipe, device
+        self.notes: list[str] = []
+        # A GPU takes a step's rows at once where they fit; on a CPU smaller parts stay in its caches.
+        self.rows_at_once = recipe.batch_size * (recipe.accumulation if device == "cuda" else 1)
+        self._optimizer = torch.optim.AdamW(parameter_groups(network, recipe), fused=True)
+        self._forward = torch.compile(network, dynamic=True) if recipe.compile else network
+
+    def fit(self, data: Data, validate: Callable[[], float] | None = None, report: Report | None = None) -> None:
+        """Train on `data`; with `validate` (higher is better) stop early and restore the best epoch's weights.
+
+        Raises
+        ------
+        FloatingPointError
+            If a loss is not finite; it names the epoch and the step.
+        """
+        recipe = self.recipe
+        size = recipe.batch_size * recipe.accumulation
+        plan = data.plan(0, size)
+        best = _Best(self.network)
+        clock = _Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
+        for epoch in range(recipe.epochs):
+            values = {"loss": self._epoch(epoch, plan, data, clock)}
+            if validate is not None:
+                values["score"] = validate()
+                best.see(epoch, values["score"])
+            clock.tell(values)
+            if validate is not None and epoch - best.epoch >= recipe.patience > 0 and epoch + 1 < recipe.epochs:
+                self.notes.append(
+                    f"stopped after epoch {epoch + 1} of {recipe.epochs}: none better than {best.epoch + 1}"
+                )
+                break
+            if epoch + 1 < recipe.epochs:
+                plan = data.plan(epoch + 1, size)
+        best.restore()
+
+    def _epoch(self, epoch: int, plan: Sequence[np.ndarray], data: Data, clock: _Clock) -> float:
+        """Return the mean loss of one epoch's steps."""
+        import torch
+
+        self.network.train()
+        losses: list[Tensor] = []
+        for step, rows in enumerate(plan):
+            losses.append(self._step(rows, data, clock.step))
+            if self.device == "cpu" or step % LOOK_EVERY == 0 or step + 1 == len(plan):
+                _require_finite(losses, epoch)
+            clock.advance()
+        return float(torch.stack(losses).mean())
+
+    def _step(self, rows: np.ndarray, data: Data, step: int) -> Tensor:
+        """Take one optimiser step on `rows`, in parts that fit; return its mean loss."""
+        import torch
+
+        while (loss := self._gradients(rows, data)) is None:
+            self.rows_at_once = min(self.rows_at_once, len(rows)) // 2
+            self.notes.append(f"{len(rows)} rows a step did not fit: {self.rows_at_once} at once from step {step + 1}")
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self._optimizer.step()
+        return loss
+
+    def _gradients(self, rows: np.ndarray, data: Data) -> Tensor | None:
+        """Return the mean loss of `rows` with its gradients accumulated, or None where a part did not fit."""
+        self._optimizer.zero_grad(set_to_none=True)
+        try:
+            return self._sum_of_parts(rows, data)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or min(self.rows_at_once, len(rows)) < 2:
+                raise
+        return None
+
+    def _sum_of_parts(self, rows: np.ndarray, data: Data) -> Tensor:
+        import torch
+
+        weight = self.loss.weight(data.targets[rows]).to(self.device)
+        found = torch.zeros((), device=self.device)
+        for part in data.parts(rows, self.rows_at_once):
+            inputs = moved({**data.load(part), "targets": data.targets[part]}, self.device)
+            targets = inputs.pop("targets")
+            with number_format(self.device):
+                logits = self._forward(**inputs)
+            loss = self.loss.total(logits, targets) / weight
+            loss.backward()
+            found += loss.detach()
+        return found
+
+
+def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
+    import torch
+
+    recent = torch.stack(list(losses[-LOOK_EVERY:])).cpu()
+    if not bool(torch.isfinite(recent).all()):
+        at = len(losses) - len(recent) + int((~torch.isfinite(recent)).nonzero()[0])
+        value = float(losses[at])
+        raise FloatingPointError(f"loss {value} at epoch {epoch + 1}, step {at + 1}: try a lower learning_rate")
+
+
+class _Clock:
+    """Counts steps, moves the learning rates, and reports at most once a second."""
+
+    def __init__(self, recipe: Recipe, total: int, optimizer: Any, report: Report | None) -> None:
+        import torch
+
+        self.step, self.total, self._report, self._told = 0, total, report, time.monotonic()
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(step, total, recipe.warmup)
+        )
+
+    def advance(self) -> None:
+        self.step += 1
+        self._schedule.step()
+        if time.monotonic() - self._told > REPORT_SECONDS:
+            self.tell({})
+
+    def tell(self, values: Mapping[str, float]) -> None:
+        if self._report is not None:
+            self._report(self.step, max(self.step, self.total), **values)
+            self._told = time.monotonic()
+
+
+class _Best:
+    """The weights of the best epoch, in memory on the CPU: what can change of them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network, self.epoch, self._score = network, -1, -math.inf
+        self._weights: dict[str, Tensor] = {}
+
+    def see(self, epoch: int, score: float) -> None:
+        if self.epoch < 0 or score > self._score:
+            self.epoch, self._score = epoch, score
+            self._weights = {name: tensor.detach().cpu().clone() for name, tensor in self._changing()}
+
+    def restore(self) -> None:
+        import torch
+
+        with torch.no_grad():
+            for name, tensor in self._changing() if self._weights else ():
+                tensor.copy_(self._weights[name])
+
+    def _changing(self) -> Iterator[tuple[str, Tensor]]:
+        yield from ((name, held) for name, held in self._network.named_parameters() if held.requires_grad)
+        yield from self._network.named_buffers()
+
+
+def answers(network: nn.Module, data: Data, rows: Sequence[np.ndarray], device: str) -> np.ndarray:
+    """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers.
+
+    A batch that does not fit into memory is answered in halves.
+    """
+    import torch
+
+    network.eval()
+    found: list[np.ndarray] = []
+    waiting = list(reversed(rows))
+    numbers: list[np.ndarray] = []
+    with torch.inference_mode(), number_format(device):
+        while waiting:
+            batch = waiting.pop()
+            try:
+                logits = network(**moved(data.load(batch), device))
+                found.append(logits.float().cpu().numpy())
+                numbers.append(batch)
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or len(batch) < 2:
+                    raise
+            waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+    order = np.argsort(np.concatenate(numbers), kind="stable")
+    return np.concatenate(found)[order]
