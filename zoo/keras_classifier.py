@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .core import Config, Context, Report
-
-if TYPE_CHECKING:
-    from .encoders import FrozenEncoder
+from ..datasets.support.errors import unknown_name
+from .core import Config, Context, Report, Scorer
+from .keras_inputs import Batches, Inputs
+from .sequences import batches
 
 NETWORK = "network.keras"
+CLASS_WEIGHTS = ("none", "balanced")
+MONITORS = ("loss", "metric")
 
 
 class KerasClassifier:
-    """A Keras network on (n, d) float32 inputs, trained with early stopping on the validation loss.
+    """A Keras network trained in batches of like length, the weights of the best epoch kept.
 
     Parameters
     ----------
     network
-        ``network(inputs, outputs, activation, config)`` -> an uncompiled ``keras.Model``.
+        ``network(width, outputs, activation, config)`` -> an uncompiled ``keras.Model`` of probabilities.
     config
-        Reads ``batch_size``, ``epochs``, ``patience`` and ``learning_rate``; the rest is the network's.
+        Reads the settings of `keras_text.LOOP`; the rest is the network's.
     context
         Labels and kind choose the head: sigmoid with binary, or softmax with categorical cross-entropy.
-    encoder
-        Turns raw inputs into vectors; None takes vectors as they are.
+    inputs
+        Turns raw texts into what the network reads.
     """
 
     def __init__(
-        self,
-        network: Callable[[int, int, str, Config], Any],
-        config: Config,
-        context: Context,
-        encoder: FrozenEncoder | None = None,
+        self, network: Callable[[int, int, str, Config], Any], config: Config, context: Context, inputs: Inputs
     ) -> None:
-        self._network, self._config, self._context, self._encoder = network, config, context, encoder
+        for name, known in (("class_weight", CLASS_WEIGHTS), ("monitor", MONITORS)):
+            if config[name] not in known:
+                raise unknown_name(name, str(config[name]), known)
+        self._network, self._config, self._context, self._inputs = network, config, context, inputs
+        self._multilabel = context.task.kind == "multilabel"
         self._fitted: Any = None
 
     def fit(
@@ -49,74 +53,157 @@ class KerasClassifier:
         X_val: Any,
         y_val: np.ndarray,
         seed: int,
+        scorer: Scorer,
         report: Report | None = None,
     ) -> KerasClassifier:
-        """Fit on (n,) raw inputs and their targets; the weights of the best validation loss are kept."""
+        """Fit on (n,) raw inputs and their targets.
+
+        Raises
+        ------
+        RuntimeError
+            If the loss is not finite; the message names epoch and step.
+        """
         import keras
 
         keras.utils.set_random_seed(seed)
-        multilabel = self._context.task.kind == "multilabel"
-        inputs, validation = self._vectors(X), self._vectors(X_val)
-        activation = "sigmoid" if multilabel else "softmax"
-        network = self._network(inputs.shape[1], len(self._context.task.labels), activation, self._config)
-        network.compile(
-            optimizer=keras.optimizers.AdamW(learning_rate=float(self._config["learning_rate"])),
-            loss="binary_crossentropy" if multilabel else "sparse_categorical_crossentropy",
-        )
-        epochs = int(self._config["epochs"])
-        stop = keras.callbacks.EarlyStopping(patience=int(self._config["patience"]), restore_best_weights=True)
-        targets, wanted = (y, y_val) if not multilabel else (y.astype(np.float32), y_val.astype(np.float32))
-        network.fit(
-            inputs,
-            targets,
-            validation_data=(validation, wanted),
-            batch_size=int(self._config["batch_size"]),
-            epochs=epochs,
-            callbacks=[stop, *_reporting(report, epochs)],
-            verbose=0,
-        )
-        self._fitted = network
+        rows, validation = self._inputs.fit(X), self._inputs.transform(X_val)
+        self._fitted = self._compiled(y)
+        weights = _row_weights(y, len(self._context.task.labels)) if self._balanced and not self._multilabel else None
+        rng = np.random.default_rng(seed)
+        targets = y.astype(np.float32) if self._multilabel else y
+        best, epochs = _Best(int(self._config["patience"])), int(self._config["epochs"])
+        for epoch in range(1, epochs + 1):
+            loss = self._train(rows, targets, weights, rng, epoch)
+            answer = self._answer(validation)
+            values = {"loss": loss, "val_loss": log_loss(y_val, answer), "val_score": float(scorer(y_val, answer))}
+            if report is not None:
+                report(epoch, epochs, **values)
+            watched = values["val_score"] if self._config["monitor"] == "metric" else -values["val_loss"]
+            if best.stops(watched, self._fitted):
+                break
+        best.restore(self._fitted)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return (n, labels) float32 probabilities of (n,) raw inputs."""
-        import keras
-
-        vectors = self._vectors(X)
-        # Calling the network directly: `predict` adds tens of milliseconds to a single example.
-        parts = [
-            np.asarray(keras.ops.convert_to_numpy(self._fitted(vectors[first : first + 1024], training=False)))
-            for first in range(0, len(vectors), 1024)
-        ]
-        return np.concatenate(parts).astype(np.float32)
+        return self._answer(self._inputs.transform(X))
 
     @property
     def n_parameters(self) -> int:
-        """The number of weights, the encoder's included."""
-        return self._fitted.count_params() + (self._encoder.n_parameters if self._encoder else 0)
+        """The number of weights, an encoder's included."""
+        return self._fitted.count_params() + self._inputs.n_parameters
 
     def save(self, folder: Path) -> None:
-        """Write the network in Keras's own format."""
+        """Write the network in Keras's own format, beside what its inputs learnt."""
         self._fitted.save(folder / NETWORK)
+        self._inputs.save(folder)
 
     def load(self, folder: Path) -> KerasClassifier:
         """Read what `save` wrote; nothing in it runs code."""
         import keras
 
         self._fitted = keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
+        self._fitted.jit_compile = False
+        self._inputs.load(folder)
         return self
 
-    def _vectors(self, X: Any) -> np.ndarray:
-        return self._encoder.transform(X) if self._encoder else np.asarray(X, dtype=np.float32)
+    @property
+    def _balanced(self) -> bool:
+        return self._config["class_weight"] == "balanced"
+
+    def _compiled(self, y: np.ndarray) -> Any:
+        import keras
+
+        activation = "sigmoid" if self._multilabel else "softmax"
+        network = self._network(self._inputs.width, len(self._context.task.labels), activation, self._config)
+        loss: Any = "binary_crossentropy" if self._multilabel else "sparse_categorical_crossentropy"
+        if self._multilabel and self._balanced:
+            loss = _weighted_binary(positive_weights(y))
+        rate, decay = float(self._config["learning_rate"]), float(self._config["weight_decay"])
+        optimizer = keras.optimizers.AdamW(learning_rate=rate, weight_decay=decay)
+        # Variables made within the first step would have tensorflow trace that step twice.
+        optimizer.build(network.trainable_variables)
+        # XLA takes 3 times as long a step for recurrent networks on this CPU, and seconds to compile.
+        network.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+        return network
+
+    def _train(
+        self, rows: Batches, targets: np.ndarray, weights: np.ndarray | None, rng: np.random.Generator, epoch: int
+    ) -> float:
+        """Train for one epoch; return the mean loss of a row."""
+        total = 0.0
+        for step, batch in enumerate(batches(rows.lengths, int(self._config["batch_size"]), rng), start=1):
+            weight = None if weights is None else weights[batch]
+            loss = float(np.ravel(self._fitted.train_on_batch(rows.batch(batch), targets[batch], weight))[0])
+            if not math.isfinite(loss):
+                raise RuntimeError(f"the loss is {loss} at epoch {epoch}, step {step}: lower learning_rate")
+            total += loss * len(batch)
+        return total / max(1, len(targets))
+
+    def _answer(self, rows: Batches) -> np.ndarray:
+        found = np.zeros((len(rows.lengths), len(self._context.task.labels)), np.float32)
+        for batch in batches(rows.lengths, 256, None):
+            found[batch] = self._fitted.predict_on_batch(rows.batch(batch))
+        return found
 
 
-def _reporting(report: Report | None, epochs: int) -> list[Any]:
+@dataclass
+class _Best:
+    """The best weights so far, and how long ago they were found."""
+
+    patience: int
+    value: float = -math.inf
+    weights: list[np.ndarray] | None = None
+    waited: int = 0
+
+    def stops(self, value: float, network: Any) -> bool:
+        """Take note of an epoch; return whether it was one too many."""
+        if not self.patience:
+            return False
+        self.waited += 1
+        if value > self.value:
+            self.value, self.weights, self.waited = value, network.get_weights(), 0
+        return self.waited >= self.patience
+
+    def restore(self, network: Any) -> None:
+        """Set the best weights, where any were kept."""
+        if self.weights is not None:
+            network.set_weights(self.weights)
+
+
+def class_weights(y: np.ndarray, classes: int) -> np.ndarray:
+    """Return (classes,) weights n / (classes present x count) of (n,) class numbers; 0 for an absent class."""
+    counts = np.bincount(y, minlength=classes)
+    return np.where(counts > 0, len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
+
+
+def positive_weights(y: np.ndarray) -> np.ndarray:
+    """Return (labels,) negatives over positives of (n, labels) targets; 1 for a label without positives."""
+    positives = y.sum(axis=0, dtype=np.int64)
+    return np.where(positives > 0, (len(y) - positives) / np.maximum(positives, 1), 1.0)
+
+
+def log_loss(y: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean cross-entropy of (n, labels) probabilities: over rows, and over labels where there are many."""
+    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    if y.ndim == 1:
+        return float(-np.log(p[np.arange(len(y)), y]).mean())
+    return float(-np.where(y > 0, np.log(p), np.log1p(-p)).mean())
+
+
+def _row_weights(y: np.ndarray, classes: int) -> np.ndarray:
+    return class_weights(y, classes)[y].astype(np.float32)
+
+
+def _weighted_binary(weights: np.ndarray) -> Callable[[Any, Any], Any]:
+    """Return binary cross-entropy whose positives weigh (labels,) `weights`."""
     import keras
 
-    if report is None:
-        return []
+    ops: Any = keras.ops  # typed as if they returned None
+    scale = ops.convert_to_tensor(weights.astype(np.float32))
 
-    def on_epoch_end(epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        report(epoch + 1, epochs, **{name: float(value) for name, value in (logs or {}).items()})
+    def weighted_binary_crossentropy(y_true: Any, y_pred: Any) -> Any:
+        p = ops.clip(y_pred, 1e-7, 1 - 1e-7)
+        return -ops.mean(scale * y_true * ops.log(p) + (1 - y_true) * ops.log(1 - p), axis=-1)
 
-    return [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)]
+    return weighted_binary_crossentropy

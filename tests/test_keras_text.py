@@ -1,0 +1,278 @@
+"""The Keras text models: layers as published, padding that changes nothing, what is learnt from which fold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+from zoobench.benchmarks.check import text_task
+from zoobench.datasets.core import TASKS, Kind
+from zoobench.datasets.layout import load_training
+from zoobench.datasets.prepare import prepare
+from zoobench.datasets.support.errors import UserError
+from zoobench.datasets.support.texts import Texts
+from zoobench.zoo import adapter
+from zoobench.zoo.core import MODELS, Context
+from zoobench.zoo.features import FeatureCache
+from zoobench.zoo.keras_classifier import KerasClassifier, class_weights, log_loss, positive_weights
+from zoobench.zoo.keras_inputs import Bags, Words
+from zoobench.zoo.keras_text import SEQUENCE
+from zoobench.zoo.sequences import MARKERS, UNKNOWN, Vocabulary, batches, bigram_numbers, rounded, tokenise, window
+
+keras = pytest.importorskip("keras")
+
+# The layers of the report's two summaries, in order; it printed them before a first batch, so that every output shape
+# reads "?" and every count 0: the sizes are not published. The first row of the RNN's is cut off in its picture.
+PUBLISHED = {
+    "bilstm": ["Embedding", "Bidirectional", "LSTM", "Dropout", "Dense"],
+    "birnn": ["Embedding", "Bidirectional", "SimpleRNN", "Dropout", "Dense"],
+}
+SIZES = {"embedding": 12, "units": 7, "dropout": 0.5, "embedding_dropout": 0.3, "filters": 5, "padding": "buckets"}
+
+
+def built(name: str, kind: Kind = "multiclass", **settings: Any) -> KerasClassifier:
+    model = MODELS.get(name)
+    preset = settings.pop("preset", "")
+    context = Context(text_task(kind)[0], 11, "cpu", 1, FeatureCache())
+    return model.build(model.card.configure(preset, {"epochs": 1, **settings}), context)
+
+
+def fitted(classifier: KerasClassifier, kind: Kind, scorer: Any = lambda y, p: 0.0, **named: Any) -> KerasClassifier:
+    _, X, y = text_task(kind)
+    return classifier.fit(X[:48], y[:48], X_val=X[48:60], y_val=y[48:60], seed=11, scorer=scorer, **named)
+
+
+def networks() -> dict[str, Any]:
+    from zoobench.zoo.networks.bag import bag
+    from zoobench.zoo.networks.convolution import convolution
+    from zoobench.zoo.networks.recurrent import recurrent
+
+    cells = {kind: recurrent(kind, SIZES) for kind in ("LSTM", "GRU", "SimpleRNN")}
+    return {**cells, "convolution": convolution, "bag": bag}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_presets_have_the_published_layers(name: str) -> None:
+    from zoobench.zoo.networks.recurrent import recurrent
+
+    config = MODELS.get(name).card.configure("published")
+    kind, gates = ("LSTM", 4) if name == "bilstm" else ("SimpleRNN", 1)
+    network = recurrent(kind, config)(8786, 8, "softmax", config)
+    assert [type(layer).__name__ for layer in network.layers] == PUBLISHED[name]
+    wide, h = int(config["embedding"]), int(config["units"])
+    one = gates * h * (wide + h + 1)
+    expected = [8786 * wide, 2 * one, gates * h * (2 * h + h + 1), 0, (h + 1) * 8]
+    assert [layer.count_params() for layer in network.layers] == expected
+    shapes = [(None, None, wide), (None, None, 2 * h), (None, h), (None, h), (None, 8)]
+    assert [tuple(layer.output.shape) for layer in network.layers] == shapes
+    assert config["batch_size"] == 32
+    assert not config["patience"]
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN", "convolution", "bag"])
+def test_padding_changes_no_probability(name: str) -> None:
+    keras.utils.set_random_seed(3)
+    network = networks()[name](50, 4, "softmax", SIZES)
+    words = np.random.default_rng(3).integers(1, 50, (6, 16))
+    plain = network.predict_on_batch(words)
+    assert np.ptp(plain, axis=0).max() > 1e-3
+    for zeros in (8, 40):
+        padded = np.concatenate([np.zeros((6, zeros), int), words], axis=1)
+        np.testing.assert_allclose(network.predict_on_batch(padded), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_the_faster_form_computes_what_kerass_own_layers_do(kind: str) -> None:
+    keras.utils.set_random_seed(3)
+    ours = networks()[kind](50, 4, "softmax", SIZES)
+    embedding = next(layer for layer in ours.layers if isinstance(layer, keras.layers.Embedding))
+    names = ("forwards", "backwards", "second")
+    inner, steps = [ours.get_layer(f"{name}_inputs") for name in names], [ours.get_layer(name) for name in names]
+    own = getattr(keras.layers, kind)
+    h, words = SIZES["units"], np.random.default_rng(3).integers(1, 50, (6, 16))
+
+    number = keras.ops.convert_to_numpy
+
+    def run(place: int, values: Any, *, sequences: bool = True) -> Any:
+        layer = own(h, return_sequences=sequences)
+        layer.build(values.shape)
+        bias = number(inner[place].bias) + np.random.default_rng(place).normal(size=inner[place].bias.shape)
+        inner[place].bias.assign(bias)
+        if kind == "LSTM":
+            bias = bias + np.repeat([0.0, 1.0, 0.0, 0.0], h)  # Keras starts its forget gates at 1
+        bias = np.stack([bias, np.zeros_like(bias)]) if kind == "GRU" else bias
+        layer.set_weights([number(inner[place].kernel), number(steps[place].cell.weight), bias])
+        return number(layer(keras.ops.convert_to_tensor(values)))
+
+    values = number(embedding(words))
+    both = np.concatenate([run(0, values), run(1, values[:, ::-1].copy())[:, ::-1]], axis=-1)
+    expected = number(ours.layers[-1](run(2, both, sequences=False)))
+    np.testing.assert_allclose(number(ours(words, training=False)), expected, atol=1e-5)
+
+
+def test_a_text_is_answered_alike_alone_and_beside_a_long_one() -> None:
+    classifier = fitted(built("bigru"), "multiclass")
+    alone = classifier.predict_proba(np.array(["fever today"], dtype=object))
+    beside = classifier.predict_proba(np.array(["fever today", "the chest " * 60], dtype=object))
+    np.testing.assert_allclose(beside[:1], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("birnn", "multiclass"), ("fasttext-bag", "multilabel")])
+def test_what_is_stored_answers_the_same(name: str, kind: Kind, tmp_path: Path) -> None:
+    """The unmasked preset keeps its length; a weighted loss is no part of what is loaded."""
+    settings = {"preset": "published"} if name == "birnn" else {"class_weight": "balanced"}
+    classifier = fitted(built(name, kind, **settings), kind)
+    X = np.array(["fever", "", "nodule seen", "no such words"], dtype=object)
+    adapter.save(classifier, tmp_path)
+    again = adapter.load(built(name, kind, **settings), tmp_path)
+    np.testing.assert_allclose(again.predict_proba(X), classifier.predict_proba(X), atol=1e-6)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".keras", ".json"}
+
+
+def test_the_vocabulary_is_the_training_folds() -> None:
+    words = Words({**SEQUENCE, "min_count": 1, "vocabulary": 3})
+    rows = words.fit(np.array(["a b b c", "b a [E1] rare"], dtype=object))
+    # By frequency, then by first appearance; of five words three are kept.
+    assert words.vocabulary.words == ("b", "a", "c")
+    assert rows.batch(np.array([1]))[0, -4:].tolist() == [2, 3, UNKNOWN, UNKNOWN]
+    later = words.transform(np.array(["validation a", ""], dtype=object))
+    assert later.batch(np.array([0]))[0, -2:].tolist() == [UNKNOWN, 3]
+    assert later.batch(np.array([1]))[0, -1] == UNKNOWN
+    assert words.vocabulary.words == ("b", "a", "c")
+
+
+def test_rare_words_are_unknown_and_numbers_agree() -> None:
+    documents = [tokenise("one two two three three three"), tokenise("three four four")]
+    vocabulary, rows = Vocabulary.learn(documents, 0, 2)
+    assert vocabulary.words == ("three", "two", "four")
+    np.testing.assert_array_equal(vocabulary.encode(documents).values, rows.values)
+    np.testing.assert_array_equal(rows[0], [UNKNOWN, 3, 3, 2, 2, 2])
+
+
+def test_entity_markers_stay_whole_and_in_the_window() -> None:
+    assert tokenise("The [E1] IL-2 [/E1] of [E2] COX [/E2], [E3].") == [
+        "the", "[e1]", "il", "2", "[/e1]", "of", "[e2]", "cox", "[/e2]", "e3",
+    ]  # fmt: skip
+    text = f"{'before ' * 300}[E1] aspirin [/E1] helps {'between ' * 200}[E2] headache [/E2] {'after ' * 300}"
+    words = Words({**SEQUENCE, "min_count": 1, "max_length": 24})
+    X = Texts([text], {"type_1": np.array(["Chemical"]), "type_2": np.array(["Disease"])})
+    row = words.fit(X).rows[0]
+    read = [("", "", *words.vocabulary.words)[number] for number in row]
+    assert len(read) == 24
+    assert [word for word in read if word in MARKERS] == ["[e1]", "[/e1]", "[e2]", "[/e2]"]
+    assert {"aspirin", "headache", "helps"} <= set(read)
+    assert read[-2:] == ["type_1=Chemical", "type_2=Disease"]
+    assert len(words.transform(np.array([text], dtype=object)).rows[0]) == 24
+
+
+def test_the_window_keeps_what_is_nearest_to_a_marker() -> None:
+    row = np.arange(10, 40)
+    assert window(row, 30, np.array([12])).tolist() == row.tolist()
+    assert window(row, 5, np.array([20])).tolist() == [18, 19, 20, 21, 22]
+    assert window(row, 6, np.array([11, 38])).tolist() == [10, 11, 12, 37, 38, 39]
+    assert window(row, 4, np.array([99])).tolist() == [10, 11, 12, 13]
+    assert window(row, 4, np.array([20]), kept=2).tolist() == [19, 20, 38, 39]
+
+
+@pytest.mark.usefixtures("real_data")
+def test_batches_of_like_length_waste_little_padding() -> None:
+    X, _ = load_training(prepare(TASKS.get("litcoin-relations")).folder / "public", "train")
+    lengths = np.array([len(tokenise(text)) for text in X])
+    found = batches(lengths, 64, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(len(X)))
+    padded = sum(len(batch) * rounded(lengths[batch].max()) for batch in found)
+    assert 1 - lengths.sum() / padded < 0.06
+    shuffled = batches(lengths, 64, np.random.default_rng(0), pool=0)
+    assert 1 - lengths.sum() / sum(len(batch) * lengths[batch].max() for batch in shuffled) > 0.3
+    assert len({rounded(lengths[batch].max()) for batch in found}) < 40
+    again = batches(lengths, 64, np.random.default_rng(1))
+    assert {tuple(sorted(batch)) for batch in found}.isdisjoint(tuple(sorted(batch)) for batch in again)
+
+
+def test_class_weights_are_balanced_by_the_training_fold() -> None:
+    y = np.random.default_rng(0).choice(4, 200, p=[0.6, 0.3, 0.08, 0.02])
+    np.testing.assert_allclose(class_weights(y, 4), compute_class_weight("balanced", classes=np.arange(4), y=y))
+    assert class_weights(np.array([0, 0, 1]), 3)[2] == 0
+    held = np.arange(2852)[:, None] < np.array([1014, 873, 1428, 481, 0])
+    weights = positive_weights(held.astype(np.uint8))
+    assert weights.round(3).tolist() == [1.813, 2.267, 0.997, 4.929, 1.0]
+
+
+def test_the_weighted_loss_is_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    from zoobench.zoo.keras_classifier import _weighted_binary
+
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(9, 3)), (rng.random((9, 3)) < 0.4).astype(np.float32)
+    weights = np.array([0.5, 2.0, 7.0])
+    loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights))
+    p = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    tensors = keras.ops.convert_to_tensor(y), keras.ops.convert_to_tensor(p)
+    ours = keras.ops.convert_to_numpy(_weighted_binary(weights)(*tensors))
+    assert ours.shape == (9,)
+    assert ours.mean() == pytest.approx(float(loss(torch.tensor(logits), torch.tensor(y).double())), abs=1e-5)
+    assert log_loss(y, p) == pytest.approx(float(torch.nn.BCELoss()(torch.tensor(p), torch.tensor(y))), abs=1e-6)
+
+
+def test_training_stops_early_and_the_best_weights_come_back() -> None:
+    scores, answers, reported = iter([0.2, 0.7, 0.4, 0.3, 0.9]), [], []
+
+    def scorer(y: np.ndarray, probabilities: np.ndarray) -> float:
+        answers.append(probabilities.copy())
+        return next(scores)
+
+    classifier = built("fasttext-bag", epochs=5, patience=2, learning_rate=0.05)
+    fitted(classifier, "multiclass", scorer, report=lambda *step, **values: reported.append((step, values)))
+    assert [step for step, _ in reported] == [(1, 5), (2, 5), (3, 5), (4, 5)]
+    assert [values["val_score"] for _, values in reported] == [0.2, 0.7, 0.4, 0.3]
+    np.testing.assert_allclose(classifier.predict_proba(text_task("multiclass")[1][48:60]), answers[1], atol=1e-6)
+    assert np.abs(answers[3] - answers[1]).max() > 1e-3
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step() -> None:
+    classifier = built("fasttext-bag", learning_rate=1e38, batch_size=16)
+    with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step \d: lower learning_rate"):
+        fitted(classifier, "multiclass")
+
+
+def test_sparse_rows_are_made_dense_a_batch_at_a_time() -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    texts = np.array(["fever nodule", "fever fever", "chest"], dtype=object)
+    rows = Bags(CountVectorizer()).fit(texts)
+    assert not isinstance(rows.values, np.ndarray)
+    batch = rows.batch(np.array([1, 0]))
+    assert batch.dtype == np.float32
+    assert batch.tolist() == [[0, 2, 0], [0, 1, 1]]
+
+
+def test_pairs_of_words_hash_into_their_buckets() -> None:
+    rng = np.random.default_rng(0)
+    found = bigram_numbers(rng.integers(2, 5000, 20_000).astype(np.int32), 5000, 1000)
+    assert (found.min(), found.max()) == (5000, 5999)
+    counts = np.bincount(found - 5000, minlength=1000)
+    assert counts.std() < 2 * np.sqrt(20)  # spread like Poisson's
+    assert (
+        bigram_numbers(np.array([7, 8, 7]), 10, 1000).tolist() != bigram_numbers(np.array([8, 7, 8]), 10, 1000).tolist()
+    )
+    assert len(bigram_numbers(np.array([7]), 10, 1000)) == 0
+
+
+@pytest.mark.parametrize(
+    "setting", [{"padding": "bucket"}, {"monitor": "accuracy"}, {"class_weight": "inverse"}, {"cleaning": "soap"}]
+)
+def test_an_unknown_choice_is_refused(setting: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=next(iter(setting.values()))):
+        fitted(built("fasttext-bag", **setting), "multiclass")
+
+
+def test_the_stored_vocabulary_is_plain_json(tmp_path: Path) -> None:
+    words = Words({**SEQUENCE, "min_count": 1})
+    words.fit(np.array(["Φλεγμονή 肺炎 line"], dtype=object))
+    words.save(tmp_path)
+    kept = json.loads((tmp_path / "vocabulary.json").read_text())
+    assert kept == {"length": 0, "words": ["φλεγμονή", "肺炎", "line"]}

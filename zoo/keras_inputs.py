@@ -1,0 +1,233 @@
+"""What Keras networks read: vectors, bags of words or rows of word numbers, behind one interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..datasets.support.errors import unknown_name
+from ..datasets.support.texts import columns
+from . import adapter
+from .cleaning import clean
+from .core import Config
+from .sequences import UNKNOWN, Rows, Vocabulary, bigram_numbers, rounded, tokenise, window
+
+if TYPE_CHECKING:
+    from .encoders import FrozenEncoder
+
+PADDINGS = ("buckets", "longest")
+VOCABULARY = "vocabulary.json"
+TYPES = ("type_1", "type_2")
+"""Columns of a pair task that become words of the text, where the texts bring them along."""
+
+
+class Batches(Protocol):
+    """Rows ready for a network, of which any choice can be had as one array."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) tokens of each row; rows of like length are batched together."""
+        ...
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Return the (batch, …) array of the rows `indices`."""
+        ...
+
+
+class Inputs(Protocol):
+    """Turns raw texts into `Batches`, by what it learnt of the training fold."""
+
+    @property
+    def width(self) -> int:
+        """What the network is built for: dimensions of a vector, or word numbers; known once fitted."""
+        ...
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights used outside of the network."""
+        ...
+
+    def fit(self, X: Any) -> Batches:
+        """Learn from the (n,) texts of the training fold and return them."""
+        ...
+
+    def transform(self, X: Any) -> Batches:
+        """Return (n,) texts as they were learnt to be read."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """(n, d) features, dense or sparse; a batch is dense float32."""
+
+    values: Any
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) zeros: all rows are alike."""
+        return np.zeros(self.values.shape[0], np.int64)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Return (batch, d) float32."""
+        chosen = self.values[indices]
+        return np.asarray(chosen if isinstance(chosen, np.ndarray) else chosen.toarray(), dtype=np.float32)
+
+
+class Embedded:
+    """The vectors of a frozen encoder."""
+
+    def __init__(self, encoder: FrozenEncoder) -> None:
+        self._encoder = encoder
+        self.width = 0
+
+    @property
+    def n_parameters(self) -> int:
+        """The encoder's weights."""
+        return self._encoder.n_parameters
+
+    def fit(self, X: Any) -> Matrix:
+        """Return the vectors of the training fold."""
+        found = self.transform(X)
+        self.width = found.values.shape[1]
+        return found
+
+    def transform(self, X: Any) -> Matrix:
+        """Return the vectors of (n,) texts."""
+        return Matrix(self._encoder.transform(X))
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: the encoder is frozen."""
+
+    def load(self, folder: Path) -> None:
+        """Read nothing."""
+
+
+class Bags:
+    """The sparse features of a scikit-learn vectoriser, learnt on the training fold."""
+
+    n_parameters = 0
+
+    def __init__(self, vectorizer: Any) -> None:
+        self._vectorizer = vectorizer
+        self.width = 0
+
+    def fit(self, X: Any) -> Matrix:
+        """Learn the terms of the training fold and return its features."""
+        found = Matrix(self._vectorizer.fit_transform(X).tocsr())
+        self.width = found.values.shape[1]
+        return found
+
+    def transform(self, X: Any) -> Matrix:
+        """Return the features of (n,) texts."""
+        return Matrix(self._vectorizer.transform(X).tocsr())
+
+    def save(self, folder: Path) -> None:
+        """Write the vectoriser by skops."""
+        adapter.save(self._vectorizer, folder)
+
+    def load(self, folder: Path) -> None:
+        """Read the vectoriser; nothing in it runs code."""
+        self._vectorizer = adapter.load(self._vectorizer, folder)
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Rows of word numbers; a batch is padded to its longest row, or every one to `length`; padding comes first."""
+
+    rows: Rows
+    length: int = 0
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) tokens of the rows; zeros where every batch has the same length."""
+        return np.zeros(len(self.rows), np.int64) if self.length else self.rows.lengths
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Return (batch, tokens) int32."""
+        return self.rows.padded(indices, self.length or rounded(self.rows.lengths[indices].max()))
+
+
+class Words:
+    """Rows of word numbers in a vocabulary of the training fold.
+
+    Parameters
+    ----------
+    config
+        The settings of `keras_text.SEQUENCE`.
+    bigrams
+        Hash buckets for pairs of neighbouring words, which follow the words of a row; 0 for none.
+    """
+
+    n_parameters = 0
+
+    def __init__(self, config: Config, bigrams: int = 0) -> None:
+        self._config, self._bigrams = config, bigrams
+        self._longest = str(config["padding"]) == "longest"
+        if config["padding"] not in PADDINGS:
+            raise unknown_name("padding", str(config["padding"]), PADDINGS)
+        self._vocabulary, self._length = Vocabulary(()), 0
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words of the training fold."""
+        return self._vocabulary
+
+    @property
+    def width(self) -> int:
+        """How many numbers a token may have."""
+        return len(self._vocabulary) + self._bigrams
+
+    def fit(self, X: Any) -> Padded:
+        """Learn the words of the training fold and return it in their numbers."""
+        size, least = int(self._config["vocabulary"]), int(self._config["min_count"])
+        self._vocabulary, rows = Vocabulary.learn(self._documents(X), size, least)
+        rows = self._trimmed(rows, X)
+        self._length = int(rows.lengths.max()) if self._longest else 0
+        return Padded(rows, self._length)
+
+    def transform(self, X: Any) -> Padded:
+        """Return (n,) texts in the numbers of the training fold's words."""
+        return Padded(self._trimmed(self._vocabulary.encode(self._documents(X)), X), self._length)
+
+    def save(self, folder: Path) -> None:
+        """Write the length that every row is padded to (0: its batch's), and the words."""
+        kept = {"length": self._length, "words": self._vocabulary.words}
+        (folder / VOCABULARY).write_text(json.dumps(kept), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        kept = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        self._vocabulary, self._length = Vocabulary(kept["words"]), int(kept["length"])
+
+    def _documents(self, X: Any) -> Iterator[list[str]]:
+        types = self._types(X)
+        for index, text in enumerate(clean(str(self._config["cleaning"]), list(X))):
+            # Last, where a recurrent network that reads forwards remembers them best.
+            yield [*tokenise(text), *(f"{name}={values[index]}" for name, values in types)]
+
+    def _types(self, X: Any) -> list[tuple[str, np.ndarray]]:
+        found = columns(X) if self._config["pair_types"] else {}
+        return [(name, found[name]) for name in TYPES if name in found]
+
+    def _trimmed(self, rows: Rows, X: Any) -> Rows:
+        length, markers, types = int(self._config["max_length"]), self._vocabulary.markers, len(self._types(X))
+        unknown, first = np.array([UNKNOWN], np.int32), len(self._vocabulary)
+
+        def trimmed() -> Iterator[np.ndarray]:
+            for row in rows:
+                short = window(row, length, markers, types) if length else row
+                short = short if len(short) else unknown
+                yield np.concatenate([short, bigram_numbers(short, first, self._bigrams)]) if self._bigrams else short
+
+        return Rows.of(trimmed())

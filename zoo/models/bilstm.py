@@ -1,0 +1,32 @@
+"""A bidirectional LSTM over words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import Config, Context, ModelCard, model
+from ..keras_text import LOOP, PAIRS, PUBLISHED, RECURRENT, RECURRENT_SPACE, SEQUENCE
+
+CARD = ModelCard(
+    name="bilstm",
+    title="Bidirectional LSTM",
+    description="Embedding, bidirectional LSTM, LSTM, Dropout, Dense; words of the training fold, length buckets, "
+    "early stopping on the metric with the best weights restored.",
+    modality="text",
+    framework="keras",
+    citation="LitCoin NLP challenge report (system 3)",
+    default={**SEQUENCE, **LOOP, **RECURRENT},
+    presets={"published": PUBLISHED, "pairs": PAIRS},
+    space=RECURRENT_SPACE,
+    requires=("tensorflow", "keras"),
+    extra="keras",
+)
+
+
+@model(CARD)
+def build(config: Config, context: Context) -> Any:
+    """Build the classifier."""
+    from ..keras_text import sequence_classifier
+    from ..networks.recurrent import recurrent
+
+    return sequence_classifier(recurrent("LSTM", config), config, context)

@@ -1,0 +1,138 @@
+"""Recurrent networks over words in Keras: Embedding, bidirectional layer, recurrent layer, Dropout, Dense.
+
+Two forms of the same layers. One is made of Keras's own. In the other padding changes nothing, and it is faster: inputs
+are projected by one product for all tokens, outside of the loop over them, and are exactly zero where padding is, so
+that a state that starts at zero stays there until the first word, without a mask in the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import keras
+
+from ..core import Config
+
+# Keras types what an operation returns as None, its overloads for symbolic tensors apart.
+ops: Any = keras.ops
+
+CELLS = {"LSTM": (4, 2, 1), "GRU": (3, 1, 1), "SimpleRNN": (1, 1, 4)}
+"""Gates and states of each kind of recurrent layer, and words read in one round of the loop over a text.
+
+A round has a cost of its own: four words in each make an Elman network 1.5 times as fast. The others gain a tenth, less
+than tensorflow then takes longer to trace them.
+"""
+
+
+@keras.saving.register_keras_serializable(package="zoobench")
+class Recurrence(keras.layers.Layer):
+    """Some steps of a recurrent layer whose inputs are projected already: a cell for ``keras.layers.RNN``.
+
+    LSTM of Hochreiter and Schmidhuber (1997) with Gers's forget gate, GRU of Cho et al. (2014) with the reset gate
+    after the product as in cuDNN, or Elman's (1990) network with tanh.
+
+    Parameters
+    ----------
+    kind
+        One of `CELLS`.
+    units
+        Numbers in a state.
+    steps
+        Words read in a call: the loop over a text has a cost of its own, which so many words share.
+    """
+
+    def __init__(self, kind: str, units: int, steps: int, **named: Any) -> None:
+        super().__init__(**named)
+        self.kind, self.units, self.steps = kind, units, steps
+        self.gates, states, _ = CELLS[kind]
+        self.state_size, self.output_size = [units] * states, units * steps
+
+    def build(self, input_shape: Any) -> None:
+        """Add the (units, gates x units) recurrent weights."""
+        del input_shape
+        self.weight = self.add_weight(
+            shape=(self.units, self.gates * self.units), initializer="orthogonal", name="recurrent_kernel"
+        )
+
+    def call(self, inputs: Any, states: Sequence[Any], training: bool = False) -> tuple[Any, list[Any]]:
+        """Return (batch, steps x units) outputs and the states after (batch, steps x gates x units) inputs."""
+        del training
+        step, outputs = {"SimpleRNN": _elman, "GRU": _gru, "LSTM": _lstm}[self.kind], []
+        states = list(states)
+        for values in ops.split(inputs, self.steps, axis=1):
+            states = step(values, ops.matmul(states[0], self.weight), states)
+            outputs.append(states[0])
+        return ops.concatenate(outputs, axis=1), states
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "kind": self.kind, "units": self.units, "steps": self.steps}
+
+
+def _elman(values: Any, past: Any, states: list[Any]) -> list[Any]:
+    del states
+    return [ops.tanh(values + past)]
+
+
+def _gru(values: Any, past: Any, states: list[Any]) -> list[Any]:
+    update, reset, new = ops.split(values, 3, axis=1)
+    past_update, past_reset, past_new = ops.split(past, 3, axis=1)
+    new = ops.tanh(new + ops.sigmoid(reset + past_reset) * past_new)
+    return [new + ops.sigmoid(update + past_update) * (states[0] - new)]
+
+
+def _lstm(values: Any, past: Any, states: list[Any]) -> list[Any]:
+    taken, kept, new, shown = ops.split(values + past, 4, axis=1)
+    # The 1 is Keras's `unit_forget_bias` (Jozefowicz et al. 2015): a new network remembers.
+    cell = ops.sigmoid(kept + 1.0) * states[1] + ops.sigmoid(taken) * ops.tanh(new)
+    return [ops.sigmoid(shown) * ops.tanh(cell), cell]
+
+
+def recurrent(kind: str, config: Config) -> Callable[[int, int, str, Config], Any]:
+    """Return the builder of the network for the ``padding`` of `config`: read like words, or not at all."""
+    return partial(_stacked if config["padding"] == "longest" else _hoisted, kind)
+
+
+def _stacked(kind: str, inputs: int, outputs: int, activation: str, config: Config) -> Any:
+    """Return (batch, tokens) word numbers -> (batch, outputs).
+
+    `config` gives ``embedding`` dimensions, ``units`` of each direction and of the second layer, and ``dropout``.
+    """
+    layer = getattr(keras.layers, kind)
+    units = int(config["units"])
+    return keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(inputs, int(config["embedding"])),
+            keras.layers.Bidirectional(layer(units, return_sequences=True)),
+            layer(units),
+            keras.layers.Dropout(float(config["dropout"])),
+            keras.layers.Dense(outputs, activation=activation),
+        ]
+    )
+
+
+def _hoisted(kind: str, inputs: int, outputs: int, activation: str, config: Config) -> Any:
+    """Return the same as `_stacked`, blind to zeros before the words; a multiple of 4 tokens.
+
+    ``embedding_dropout`` is the share of dimensions dropped of all words of a text in training.
+    """
+    words = keras.Input((None,), dtype="int32")
+    real = ops.expand_dims(ops.cast(ops.not_equal(words, 0), "float32"), -1)
+    embedded = keras.layers.Embedding(inputs, int(config["embedding"]))(words)
+    embedded = keras.layers.SpatialDropout1D(float(config["embedding_dropout"]))(embedded)
+
+    def read(name: str, values: Any, *, backwards: bool = False) -> Any:
+        units, (gates, _, steps) = int(config["units"]), CELLS[kind]
+        projected = keras.layers.Dense(gates * units, name=f"{name}_inputs")(values) * real
+        projected = ops.flip(projected, 1) if backwards else projected
+        blocks = keras.layers.Reshape((-1, steps * gates * units))(projected)
+        layer = keras.layers.RNN(Recurrence(kind, units, steps), return_sequences=True, name=name)
+        found = keras.layers.Reshape((-1, units))(layer(blocks))
+        return ops.flip(found, 1) if backwards else found
+
+    both = keras.layers.Concatenate()([read("forwards", embedded), read("backwards", embedded, backwards=True)])
+    last = keras.layers.Dropout(float(config["dropout"]))(read("second", both)[:, -1])
+    return keras.Model(words, keras.layers.Dense(outputs, activation=activation)(last))
