@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+# Before tensorflow: where triton's LLVM comes second, torch's compiler ends the process that has both.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 TASK = """
 import numpy as np
