@@ -128,8 +128,7 @@ def finetuning(wanted: str, steps: int, device: str, threads: int) -> list[Figur
     data, trainer = tuned._training_data(texts, None, targets, 0), tuned._trainer(targets)
     plain, lengths = Plain(tuned, texts, targets), data.rows.lengths
     shuffled = np.arange(len(texts))
-    plan, asked = data.plan(0, TRAINED), buckets(lengths, ASKED)
-    asked = [asked[at] for at in np.random.default_rng(0).permutation(len(asked))]
+    plan, asked = data.plan(0, TRAINED), buckets(lengths, ASKED, np.random.default_rng(0))
 
     def taking(batches: Sequence[np.ndarray], act: Callable[[np.ndarray], object]) -> Callable[[int], int]:
         def job(number: int) -> int:
