@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import StratifiedKFold
+
+from .core import Config, Context
 
 
 class Binary(ClassifierMixin, BaseEstimator):
@@ -84,3 +87,14 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return (n, 2) probabilities."""
         return self.calibrated_.predict_proba(X)
+
+
+def forest(config: Config, context: Context) -> RandomForestClassifier:
+    """Return the random forest that a configuration describes; ``max_features`` of 0 is the square root."""
+    return RandomForestClassifier(
+        n_estimators=int(config["trees"]),
+        max_features=float(config["max_features"]) or "sqrt",  # pyright: ignore[reportArgumentType] - share or word
+        min_samples_leaf=int(config["min_samples_leaf"]),
+        n_jobs=context.threads,
+        random_state=context.seed,
+    )

@@ -31,14 +31,8 @@ CARD = ModelCard(
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; a tree splits on all labels at once. ``max_features`` of 0 is the terms' square root."""
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.pipeline import make_pipeline
 
-    forest = RandomForestClassifier(
-        n_estimators=int(config["trees"]),
-        max_features=float(config["max_features"]) or "sqrt",  # pyright: ignore[reportArgumentType] - share or word
-        min_samples_leaf=int(config["min_samples_leaf"]),
-        n_jobs=context.threads,
-        random_state=context.seed,
-    )
-    return make_pipeline(tfidf(config, context), forest)
+    from ..heads import forest
+
+    return make_pipeline(tfidf(config, context), forest(config, context))
