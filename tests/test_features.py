@@ -202,7 +202,7 @@ def test_cells_share_embeddings_and_each_is_charged(
     assert "tensorflow" in backends["tensorflow"].software
     assert "tensorflow" not in backends["torch"].software
     assert backends["tensorflow"].history
-    assert {"loss", "val_loss", "step"} == set(backends["tensorflow"].history[0])
+    assert {"loss", "val_loss", "val_score", "step"} == set(backends["tensorflow"].history[0])
     assert len({record.config.get("backend") for record in records}) == 3
     for record in records:
         assert (record.parameters or 0) > 22_000_000, "the encoder's weights count"
