@@ -32,6 +32,9 @@ SEED = 11
 QUICK: Config = {"epochs": 2, "trees": 20}
 """Lowered where a model has them, and its encoder is a tiny one: conformance is not about the score."""
 
+ROW_GAP = 1e-4
+"""By how much padding and the order of sums may move a probability."""
+
 
 class Broken(AssertionError):  # noqa: N818 - reads as a finding, not as an error of the suite
     """A model or task does not keep the contract; the message says how."""
@@ -155,6 +158,19 @@ def answers_probabilities(bench: Bench) -> None:
     bench.ask(bench.fitted, X[-1:])
 
 
+def answers_each_row_by_itself(bench: Bench) -> None:
+    """Require that the rows that are asked about together leave each other's answers alone."""
+    if bench.model.card.modality == "any":
+        return  # it does not look at the rows, and may draw its answers
+    _, X, _ = bench.data
+    asked = np.concatenate([X[-4:], ["fever " * 200, "nodule"]]).astype(object)
+    together = bench.ask(bench.fitted, asked)
+    alone = np.concatenate([bench.ask(bench.fitted, asked[row : row + 1]) for row in range(len(asked))])
+    gap = float(np.abs(together - alone).max())
+    if gap > ROW_GAP:
+        raise Broken(f"a row's probabilities change by {gap:.2g} with the rows that it is asked with")
+
+
 def leaves_inputs_alone(bench: Bench) -> None:
     """Require that `fit` changes neither X nor y."""
     if not bench.again[1]:
@@ -205,6 +221,7 @@ MODEL_CHECKS: Mapping[str, Callable[[Bench], None]] = {
     for check in (
         card_is_complete,
         answers_probabilities,
+        answers_each_row_by_itself,
         leaves_inputs_alone,
         repeats_itself,
         takes_odd_texts,

@@ -63,7 +63,7 @@ class Predictor:
         self._thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
 
     def __call__(self, inputs: Sequence[str]) -> list[Answer]:
-        """Return one answer an input, in order.
+        """Return one answer an input, in order; `Texts` bring columns along that the model may know.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Predictor:
             If the model answers something that is no probability.
         """
         kind, labels = self._card.kind, self._card.labels
-        X = np.asarray(inputs, dtype=object)
+        X = np.asanyarray(inputs, dtype=object)
         found = np.asarray(adapter.probabilities(self._estimator, X, self._card), dtype=np.float32)
         if reason := refuse(kind, found, len(X), len(labels)):
             raise UserError(f"model {self.record.model}: {reason}")

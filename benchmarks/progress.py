@@ -7,7 +7,7 @@ import importlib.util
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -31,12 +31,34 @@ def is_live(console: Console) -> bool:
 
 @dataclass
 class _Running:
+    """What is known of a cell at work: the phase, and since when it is in it, and from which step."""
+
     started: float
     phase: str = "starting"
     step: int = 0
     total: int = 0
     told: float = 0.0
     since: float = 0.0
+    first: int = 0
+    reached: dict[str, int] = field(default_factory=dict)
+
+    def see(self, event: Event, now: float) -> None:
+        if event.phase != self.phase:
+            # A fit goes on where it was when features came between.
+            self.since, self.first = now, self.reached.get(event.phase, 0)
+        elif 0 < event.step < self.step:
+            self.since, self.first = now, 0  # the same phase on other rows
+        if 0 < event.step < self.first:
+            self.first = 0
+        self.phase, self.step, self.total = event.phase, event.step, event.total
+        if event.step:
+            self.reached[event.phase] = event.step
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds until the phase ends at the pace that it has had; None where there is none yet."""
+        if self.total and self.step > self.first:
+            return (now - self.since) * (self.total - self.step) / (self.step - self.first)
+        return None
 
 
 class Display:
@@ -94,9 +116,7 @@ class Display:
         """Show how far a cell has come."""
         with self._guard:
             running = self._running[name]
-            if event.phase != running.phase or event.step <= running.step:
-                running.since = time.monotonic()  # another phase, or the same one on other rows
-            running.phase, running.step, running.total = event.phase, event.step, event.total
+            running.see(event, time.monotonic())
             steps = f"{event.step}/{event.total}" if event.total else ""
             if self._live_cells:
                 row = self._rows[name]
@@ -164,9 +184,7 @@ class Display:
         now = time.monotonic()
         if name in self._expected:
             return max(0.0, self._expected[name] - (now - running.started))
-        if running.step and running.total:
-            return (now - running.since) * (running.total - running.step) / running.step
-        return None
+        return running.left(now)
 
 
 def _summary(record: Record) -> str:

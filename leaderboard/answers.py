@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datasets.support.errors import UserError, unknown_name
+from ..datasets.support.texts import Texts
 
 if TYPE_CHECKING:
     from ..benchmarks.predict import Answer
@@ -29,7 +30,7 @@ def answer(
     Parameters
     ----------
     given
-        Texts from the command line, or a CSV file and the name of its column.
+        Texts from the command line, or a CSV file and the name of its column of texts.
     """
     if style not in FORMATS:
         raise unknown_name("format", style, FORMATS)
@@ -49,13 +50,14 @@ def answer(
     return "\n".join(_as_lines(text, found) for text, found in zip(texts, answers, strict=True))
 
 
-def _texts(texts: Sequence[str], csv: Path | None, column: str) -> list[str]:
+def _texts(texts: Sequence[str], csv: Path | None, column: str) -> Texts:
+    """Return the texts asked about; of a file with its other columns, from which a model takes those that it knows."""
     if bool(texts) == (csv is not None):
         raise UserError(
             "nothing to predict: give --text TEXT, or --csv FILE" if csv is None else "give --text or --csv, not both"
         )
     if csv is None:
-        return list(texts)
+        return Texts(list(texts), {})
     import pandas as pd
 
     try:
@@ -71,7 +73,8 @@ def _texts(texts: Sequence[str], csv: Path | None, column: str) -> list[str]:
         raise unknown_name(f"column of {csv}", column, map(str, frame.columns))
     if frame.empty:
         raise UserError(f"{csv} has a header and no rows")
-    return [str(text) for text in frame[column]]
+    others = {str(name): frame[name].to_numpy(dtype=object) for name in frame if name != column}
+    return Texts(frame[column].to_numpy(dtype=object), others)
 
 
 def _as_json(text: str, found: Answer) -> dict[str, object]:

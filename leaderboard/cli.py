@@ -186,7 +186,7 @@ def predict(
     task: Annotated[str, typer.Option(help="The task (a name, or your .toml) whose labels to predict.")],
     model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
     text: Annotated[Names, typer.Option(help="A text; repeatable.")] = None,
-    csv: Annotated[Optional[Path], typer.Option(metavar="FILE", help="CSV with a column of texts.")] = None,  # noqa: UP045
+    csv: Annotated[Optional[Path], typer.Option(metavar="FILE", help="CSV: texts, and columns the task has.")] = None,  # noqa: UP045
     column: Annotated[str, typer.Option(help="That column's name.")] = "text",
     results: Results = None,
     plugin: Plugins = None,

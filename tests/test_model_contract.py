@@ -41,6 +41,10 @@ class Moody(Base):
         raw = np.random.default_rng().random((len(X), self.labels))
         return raw / raw.sum(axis=1, keepdims=True)
 
+class Sociable(Base):
+    def predict_proba(self, X):
+        return super().predict_proba(X) if len(X) > 1 else np.eye(self.labels)[:1]
+
 class Grabby(Base):
     def fit(self, X, y):
         X[0] = "mine"
@@ -69,6 +73,7 @@ def card(name, **more):
 
 narrow = model(card("narrow"))(lambda config, context: Narrow(context))
 moody = model(card("moody"))(lambda config, context: Moody(context))
+sociable = model(card("sociable"))(lambda config, context: Sociable(context))
 grabby = model(card("grabby"))(lambda config, context: Grabby(context))
 fussy = model(card("fussy"))(lambda config, context: Fussy(context))
 forgetful = model(card("forgetful"))(lambda config, context: Forgetful(context))
@@ -83,6 +88,7 @@ astray = model(card("astray", default={"a": 3}, space={"a": Choice((1, 2))}))(la
     [
         ("narrow", "answers probabilities"),
         ("moody", "repeats itself"),
+        ("sociable", "answers each row by itself"),
         ("grabby", "leaves inputs alone"),
         ("fussy", "takes odd texts"),
         ("forgetful", "comes back from disk"),

@@ -37,6 +37,24 @@ def test_the_time_left_comes_from_history_and_progress_alone(monkeypatch: pytest
     assert display.left() == ((4 + 20 + 2) / 2, 0)
 
 
+def test_a_pause_between_epochs_is_part_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    display = Display(Console(file=io.StringIO()), ["a"], {})
+    display.started("a")
+    for at, step in ((0, 0), (10, 5), (10, 10), (4, 10)):  # the last tells the epoch's score: the same step
+        now += at
+        display.event("a", Event("fit", step, 20 if step else 0))
+    assert display.left() == (24.0, 0)
+    for phase, step in (("features", 1), ("features", 2), ("fit", 0)):
+        now += 3
+        display.event("a", Event(phase, step, 2 if step else 0))
+    assert display.left()[1] == 1, "nothing is known of a phase before its first step"
+    now += 2
+    display.event("a", Event("fit", 11, 20))
+    assert display.left() == (18.0, 0), "a step took 2 s since the fit went on, from step 10"
+
+
 def test_without_a_terminal_there_are_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.core import TaskCard
-from ..datasets.support.errors import UserError
+from ..datasets.support.errors import UnavailableError, UserError
 
 SKOPS = "model.skops"
 
@@ -71,13 +71,14 @@ def count_parameters(estimator: Any) -> int | None:
     own = getattr(estimator, "n_parameters", None)
     if own is not None:
         return int(own)
-    parts = [step for _, step in getattr(estimator, "steps", [])] or list(getattr(estimator, "estimators_", []))
+    named = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", [])
+    parts = [part for _, part in named] or list(getattr(estimator, "estimators_", []))
     if parts:
         counted = [count for part in parts if (count := count_parameters(part)) is not None]
         return sum(counted) if counted else None
     if hasattr(estimator, "tree_"):
         return int(estimator.tree_.node_count)
-    arrays = [getattr(estimator, name, None) for name in ("coef_", "intercept_", "idf_")]
+    arrays = [getattr(estimator, name, None) for name in ("coef_", "intercept_", "idf_", "feature_log_prob_")]
     sizes = [array.size for array in arrays if isinstance(array, np.ndarray)]
     return sum(sizes) if sizes else None
 
@@ -109,8 +110,11 @@ def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
     if hasattr(built, "load"):
         try:
             return built.load(folder)
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"artefact {folder} cannot be read ({error}): run its cell again with --fresh") from error
+        except UnavailableError:
+            raise
+        except Exception as error:  # each framework has errors of its own for a damaged file
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"artefact {folder} cannot be read ({line}): run its cell again with --fresh") from error
     from .storage import skops_io
 
     path = folder / SKOPS

@@ -21,6 +21,8 @@ from .servers import ServerError, retire, shared
 
 Cause = Literal["exit", "timeout", "memory", "stopped", "lost"]
 POLL_SECONDS = 0.05
+CHILDREN_SECONDS = 0.5
+"""What children have for themselves is added up page by page: milliseconds for each GB of them."""
 GRACE_SECONDS = 3.0
 
 
@@ -139,7 +141,7 @@ class _Watch:
         self._start = time.monotonic()
         self._offset = 0
         self._pid: int | None = None
-        self._baseline = self._added = 0.0
+        self._baseline = self._added = self._children_gb = self._asked = 0.0
         self._children: dict[int, psutil.Process] = {}
         self.beside = 0
         self._oom_kills = _oom_kills()
@@ -207,7 +209,13 @@ class _Watch:
         Pages that a forked child still shares with its parent count once. Children are remembered: one that left
         for a session of its own is found again when the cell ends.
         """
-        total = resident_gb(self._pid or 0)[0]
+        if time.monotonic() > self._asked + CHILDREN_SECONDS:
+            self._children_gb = self._own_gb()
+            self._asked = time.monotonic()
+        return resident_gb(self._pid or 0)[0] + self._children_gb
+
+    def _own_gb(self) -> float:
+        total = 0.0
         for pid in descendants(self._pid or 0):
             with contextlib.suppress(psutil.Error):
                 child = self._children.setdefault(pid, psutil.Process(pid))
