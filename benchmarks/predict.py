@@ -15,6 +15,7 @@ from ..datasets.core import TASKS
 from ..datasets.own import registered
 from ..datasets.support.errors import UserError
 from ..datasets.support.registry import import_plugin
+from ..datasets.support.texts import Texts
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, split_name
 from ..zoo.features import FeatureCache
@@ -62,7 +63,7 @@ class Predictor:
         self._estimator: Any = adapter.load(built, stored.attempt / ARTEFACT, names)
         self._thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
 
-    def __call__(self, inputs: Sequence[str]) -> list[Answer]:
+    def __call__(self, inputs: Sequence[str] | Texts) -> list[Answer]:
         """Return one answer an input, in order; `Texts` bring columns along that the model may know.
 
         Raises

@@ -148,7 +148,7 @@ class _Work:
         with (self.out / PROBABILITIES).open("wb") as stream:
             np.savez(stream, allow_pickle=False, **{fold: _plain(array) for fold, array in found.items()})
         self._tell(Event("saving"))
-        notes = (*_notes(estimator), *_save(estimator, self.out / ARTEFACT))
+        notes = (*adapter.notes(estimator), *_save(estimator, self.out / ARTEFACT))
         size = adapter.count_parameters(estimator)
         return Outcome("ok", "", self.timings, speed, memory, size, notes)
 
@@ -214,11 +214,6 @@ class _Work:
             self._phase = event.phase
         with contextlib.suppress(OSError), (self.out / EVENTS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(event)) + "\n")
-
-
-def _notes(estimator: Any) -> tuple[str, ...]:
-    """Return what the estimator says of its own fit (a batch that did not fit and was halved, …)."""
-    return tuple(str(note)[:500] for note in getattr(estimator, "notes_", ()))
 
 
 def _save(estimator: Any, folder: Path) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def _as_json(text: str, found: Answer) -> dict[str, object]:
     return {"text": text, "labels": list(found.chosen), "probabilities": dict(found.probabilities)}
 
 
-def _as_csv(texts: Sequence[str], answers: Sequence[Answer]) -> str:
+def _as_csv(texts: Texts, answers: Sequence[Answer]) -> str:
     import pandas as pd
 
     rows = [

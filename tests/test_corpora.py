@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import io
+import shutil
+import threading
+import urllib.request
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +20,7 @@ from zoobench.zoo import corpora
 nltk = pytest.importorskip("nltk")
 from nltk.corpus.reader import WordListCorpusReader, WordNetCorpusReader  # noqa: E402 - where NLTK is installed
 from nltk.corpus.util import LazyCorpusLoader  # noqa: E402
+from nltk.downloader import Downloader  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +143,86 @@ def test_a_download_lands_in_the_cache(monkeypatch: pytest.MonkeyPatch, alone: P
     assert corpora.stopwords() == {"the", "of"}
     assert corpora.stopwords() == {"the", "of"}
     assert asked == ["stopwords"]
+
+
+STOP_WORDS = "the\nof\nand\n"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of NLTK's packages on this machine, which NLTK itself would refuse to ask."""
+    with Server() as found:
+        monkeypatch.setattr("nltk.downloader.urlopen", urllib.request.urlopen)
+        monkeypatch.setattr(nltk, "download", Downloader(f"http://127.0.0.1:{found.server_port}/index.xml").download)
+        yield found
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves an index and the stop words, of which it sends `share`."""
+
+    def __init__(self) -> None:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            archive.writestr("stopwords/english", STOP_WORDS)
+        self.archive, self.share, self.asked = content.getvalue(), 1.0, 0
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def __enter__(self) -> Server:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Server  # type: ignore[assignment] - the only one that it is given to
+
+    def do_GET(self) -> None:
+        held, share = self.server.archive, 1.0
+        if self.path.endswith(".xml"):
+            sums = f'sha256_checksum="{hashlib.sha256(held).hexdigest()}" '
+            address = f"http://127.0.0.1:{self.server.server_port}/stopwords.zip"
+            held = (
+                f'<nltk_data><packages><package id="stopwords" name="s" subdir="corpora" size="{len(held)}" unzip="1" '
+                f'unzipped_size="{len(STOP_WORDS)}" url="{address}" {sums} /></packages></nltk_data>'
+            ).encode()
+        else:
+            self.server.asked += 1
+            share = self.server.share
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(held)))
+        self.end_headers()
+        self.wfile.write(held[: int(len(held) * share)])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_download_cut_short_heals(server: Server, alone: Path) -> None:
+    server.share = 0.5
+    with pytest.raises(UnavailableError):
+        corpora.stopwords()
+    server.share = 1.0
+    assert corpora.stopwords() == set(STOP_WORDS.split())
+    assert server.asked >= 2
+
+
+@pytest.mark.parametrize("damage", ["unpacked in part", "archive cut short", "archive alone, cut short"])
+def test_an_unpacking_cut_short_heals(damage: str, server: Server, alone: Path) -> None:
+    """NLTK would read what is there as if it were whole."""
+    folder = alone / "nltk_data" / "corpora" / "stopwords"
+    folder.mkdir(parents=True)
+    (folder / "english").write_text(STOP_WORDS[:4])
+    archive = folder.with_suffix(".zip")
+    archive.write_bytes(server.archive if damage == "unpacked in part" else server.archive[:40])
+    if damage.startswith("archive alone"):
+        shutil.rmtree(folder)
+    assert corpora.stopwords() == set(STOP_WORDS.split())
+    asked = server.asked
+    assert corpora.stopwords() == set(STOP_WORDS.split())
+    assert server.asked == asked == 1
 
 
 def test_a_layout_cut_short_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_wordnet: None) -> None:

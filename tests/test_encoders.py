@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -103,12 +104,33 @@ def test_spread_ends_its_processes_and_says_what_went_wrong() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     with pytest.raises(RuntimeError, match="ValueError: not -1"):
         list(spread([1, -1, 2], work, 2))
+    for error in (MemoryError("no room"), UserError("one line"), UnavailableError("pip install")):
+
+        def fails(job: int, error: Exception = error) -> int:
+            raise error
+
+        with pytest.raises(type(error), match=str(error)):
+            list(spread([1, 2], fails, 2))
     with pytest.raises(MemoryError, match="status -9"):
         list(spread([1, 7, 2], work, 2))
     half = spread([1, 2, 3, 4], lambda job: os.getpid(), 2)
     pid = next(half)[1]
     half.close()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_dies_idle_is_said_to_have_died() -> None:
+    """It answered, and is killed before it is given the next job."""
+
+    def work(job: int) -> int:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return job
+
+    found = spread(list(range(8)), work, 2)
+    next(found)
+    time.sleep(0.4)
+    with pytest.raises(MemoryError, match="status -9"):
+        list(found)
 
 
 ORPHANS = """
@@ -171,7 +193,7 @@ def test_number_formats(tiny: Path, tmp_path: Path) -> None:
     assert fastest_format("cpu") in ("fp32", "bf16")
     kept = FrozenEncoder(str(tiny), context=context(folder=tmp_path))
     kept.transform(texts)
-    assert len(list(tmp_path.glob("*/index"))) == 2, "the format that was measured stays with the vectors"
+    assert len(list(tmp_path.glob("*/index"))) == 3, "the format that was measured and the loading stay with vectors"
 
 
 def test_cleaning_is_part_of_the_vector(tiny: Path) -> None:

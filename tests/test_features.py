@@ -82,6 +82,42 @@ def test_texts_of_texts_come_back_as_they_were(tmp_path: Path) -> None:
     assert len(asked) == 5 + 5, "once for both caches of the folder, once without one"
 
 
+def test_rows_of_any_length_come_back_as_they_were(tmp_path: Path) -> None:
+    """Empty ones too, which stand where their neighbours start, in every order that they can be asked for."""
+
+    def numbers(texts: list[str]) -> Iterator[Batch]:
+        yield range(len(texts)), [np.arange(len(text), dtype=np.int32) - 2**30 for text in texts], 1.0
+
+    texts = ["aaa", "", "b", "", "cc", " "]
+    for cache in (FeatureCache(tmp_path), FeatureCache(tmp_path), FeatureCache()):
+        for shift in range(len(texts)):
+            asked = [*texts[shift:], *texts[:shift]]
+            found = cache.rows({}, asked, numbers)
+            assert [row.tolist() for row in found] == [[n - 2**30 for n in range(len(text))] for text in asked]
+        assert cache.charged == pytest.approx(1)
+    assert len(FeatureCache(tmp_path).rows({}, [], numbers)) == 0
+    with cache.bypass():
+        assert len(cache.rows({}, ["dddd"], numbers)[0]) == 4
+
+
+def test_what_features_need_is_charged_to_every_cell_and_done_where_it_was_not(tmp_path: Path) -> None:
+    done = []
+
+    def work() -> float:
+        done.append(1)
+        return 3.0
+
+    for _ in range(2):
+        cache = FeatureCache(tmp_path)
+        with cache.bypass():
+            cache.charge({"weights": "x"}, work)
+        assert cache.charged == 0
+        cache.charge({"weights": "x"}, work)
+        cache.charge({"weights": "x"}, work)
+        assert cache.charged == 3
+    assert len(done) == 1
+
+
 def test_what_was_computed_outlives_a_failure(tmp_path: Path) -> None:
     def breaks(texts: list[str]) -> Iterator[Batch]:
         yield [1], [[1.0]], 1.0
@@ -197,7 +233,9 @@ def test_cells_share_embeddings_and_each_is_charged(
     assert charged == pytest.approx([charged[0]] * 3), "the same texts cost the same in every cell"
     assert charged[0] > 0
     stores = [path.parent for path in (tmp_path / "cache" / "features").glob("*/index")]
-    assert sorted(np.fromfile(store / "index", "V40").size for store in stores) == [1, 240], "a format, and vectors"
+    assert sorted(np.fromfile(store / "index", "V40").size for store in stores) == [1, 1, 240], (
+        "a format, the loading, and vectors"
+    )
     backends = {record.config.get("backend"): record for record in records}
     assert "tensorflow" in backends["tensorflow"].software
     assert "tensorflow" not in backends["torch"].software

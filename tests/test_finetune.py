@@ -103,7 +103,7 @@ def test_windows_are_pooled_by_text(kind: Kind, pooling: str, encoder: str) -> N
     texts = np.array([*(f"{text} " * 3 for text in X[:50]), *X[50:]], dtype=object)
     model = fitted(built(encoder, kind, truncation="windows", window_pooling=pooling, max_length=16), texts, y)
     data = model._data(texts[45:55])
-    logits = torch.from_numpy(answers(model._network, data, data.all(), "cpu"))
+    logits = torch.from_numpy(answers(model._network, data, data.all(), "cpu")[0])
     pieces = (logits.sigmoid() if kind == "multilabel" else logits.softmax(1)).numpy()
     found = model.predict_proba(texts[45:55])
     assert len(pieces) > 15
@@ -185,17 +185,19 @@ def test_each_epoch_draws_its_own_texts(encoder: str) -> None:
     assert drawn[0] == drawn[2] != drawn[1]
     changed = sum(left != right for left, right in zip(drawn[0], original, strict=True))
     assert 0 < changed < 0.4 * len(texts), "30 % are drawn, and a third of those is left as it is"
-    with pytest.raises(UserError, match="unknown augmentation 'edda'"):
-        fitted(built(encoder, augmentation="edda"), X, y)
 
 
 def test_ids_are_shared_between_cells(encoder: str, tmp_path: Path) -> None:
     texts = [f"fever {number}" for number in range(80)]
-    first, second = (built(encoder, folder=tmp_path, max_length=length) for length in (16, 8))
-    for model in (first, second):
-        model._build(texts)
-        model._tokens(texts)
-    assert len(list(tmp_path.rglob("*.npy"))) == 2
+    sizes = []
+    for length, wanted in ((16, texts), (8, texts[::-1])):
+        model = built(encoder, folder=tmp_path, max_length=length)
+        model._build(wanted)
+        before = model._context.features.charged
+        model._tokens(wanted)
+        assert model._context.features.charged > before, "each cell pays for the ids that it uses"
+        sizes.append(sum(path.stat().st_size for path in tmp_path.rglob("*")))
+    assert sizes[0] == sizes[1]
 
 
 def test_notes_tell_padding_and_early_stops(encoder: str) -> None:
@@ -204,13 +206,26 @@ def test_notes_tell_padding_and_early_stops(encoder: str) -> None:
     fitted(model, X, y)
     assert model.notes_[0] == "stopped after epoch 2 of 9: none better than 1"
     assert "padding was" in model.notes_[1]
+    assert model.notes_[2] == "trained in fp32"
 
 
 def test_an_empty_fold_has_an_answer(encoder: str) -> None:
     _, X, y = text_task("multilabel")
     assert fitted(built(encoder), X, y).predict_proba(X[:0]).shape == (0, 3)
-    with pytest.raises(UserError, match="unknown window_pooling"):
-        built(encoder, window_pooling="sum")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"window_pooling": "sum"}, "unknown window_pooling 'sum'"),
+        ({"augmentation": "edda"}, "unknown augmentation 'edda'"),
+        ({"number_format": "fp8"}, "unknown number_format 'fp8'"),
+        ({"lora": 4, "frozen_embeddings": True}, "no effect with lora"),
+    ],
+)
+def test_settings_without_effect_are_refused_at_once(settings: dict[str, Scalar], words: str, encoder: str) -> None:
+    with pytest.raises(UserError, match=words):
+        built(encoder, **settings)
 
 
 def test_presets_are_the_published_recipes() -> None:

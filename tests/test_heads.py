@@ -10,7 +10,7 @@ from torch import nn
 from zoobench.benchmarks.tiny import tiny_encoder
 from zoobench.datasets.support.errors import UserError
 from zoobench.zoo.core import Config
-from zoobench.zoo.networks.heads import HEADS, POOLINGS, Entities, Improved, Mean, Pooler, head_of
+from zoobench.zoo.networks.heads import HEADS, POOLINGS, Entities, First, Improved, Mean, Pooler, head_of
 from zoobench.zoo.networks.transformer import (
     TextClassifier,
     freeze,
@@ -130,7 +130,7 @@ def test_entities_are_pooled_where_the_markers_stand(folder: str) -> None:
     markers = add_markers(tokenizer, [text])
     batch = tokenizer([text, "[E1] a [/E1] [E2] b [/E2]"], padding=True, return_tensors="pt")
     ids = batch["input_ids"]
-    head = Entities(8, 3, 0.0, markers[::2]).eval()
+    head = Entities(First(), 8, 3, 0.0, markers[::2]).eval()
     seen: list[torch.Tensor] = []
     head.entity.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     hidden = torch.randn(2, ids.shape[1], 8)
@@ -150,6 +150,9 @@ def test_entities_without_markers_are_refused(encoder: Any) -> None:
     for name, words in (("head", "unknown head 'deep'"), ("pooling", "unknown pooling 'deep'")):
         with pytest.raises(UserError, match=words):
             head_of({**SETTINGS, name: "deep"}, encoder, 4, STARTS)
+    for name in set(HEADS) - {"improved"}:
+        with pytest.raises(UserError, match=f"attention=false has no effect with head={name}"):
+            head_of({**SETTINGS, "head": name, "attention": False}, encoder, 4, STARTS)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "modernbert"])

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.utils.class_weight import compute_class_weight
 from zoobench.benchmarks.check import text_task
 from zoobench.datasets.core import TASKS, Kind
 from zoobench.datasets.layout import load_training
@@ -18,10 +17,11 @@ from zoobench.datasets.support.texts import Texts
 from zoobench.zoo import adapter
 from zoobench.zoo.core import MODELS, Context
 from zoobench.zoo.features import FeatureCache
-from zoobench.zoo.keras_classifier import KerasClassifier, class_weights, log_loss, positive_weights
+from zoobench.zoo.keras_classifier import KerasClassifier, log_loss
 from zoobench.zoo.keras_inputs import Bags, Words
 from zoobench.zoo.keras_text import SEQUENCE
-from zoobench.zoo.sequences import MARKERS, UNKNOWN, Vocabulary, batches, bigram_numbers, rounded, tokenise, window
+from zoobench.zoo.ragged import buckets, padding_share
+from zoobench.zoo.sequences import UNKNOWN, Vocabulary, bigram_numbers, rounded, tokenise
 
 keras = pytest.importorskip("keras")
 
@@ -32,6 +32,8 @@ PUBLISHED = {
     "birnn": ["Embedding", "Bidirectional", "SimpleRNN", "Dropout", "Dense"],
 }
 SIZES = {"embedding": 12, "units": 7, "dropout": 0.5, "embedding_dropout": 0.3, "filters": 5, "padding": "buckets"}
+SIZES |= {"pooling": "last"}
+KINDS = ("LSTM", "GRU", "SimpleRNN")
 
 
 def built(name: str, kind: Kind = "multiclass", **settings: Any) -> KerasClassifier:
@@ -51,8 +53,9 @@ def networks() -> dict[str, Any]:
     from zoobench.zoo.networks.convolution import convolution
     from zoobench.zoo.networks.recurrent import recurrent
 
-    cells = {kind: recurrent(kind, SIZES) for kind in ("LSTM", "GRU", "SimpleRNN")}
-    return {**cells, "convolution": convolution, "bag": bag}
+    cells = {kind: recurrent(kind, SIZES) for kind in KINDS}
+    pooled = {f"LSTM {pooling}": recurrent("LSTM", {**SIZES, "pooling": pooling}) for pooling in ("max", "mean")}
+    return {**cells, **pooled, "convolution": convolution, "bag": bag}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -73,10 +76,10 @@ def test_the_published_presets_have_the_published_layers(name: str) -> None:
     assert not config["patience"]
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN", "convolution", "bag"])
+@pytest.mark.parametrize("name", [*KINDS, "LSTM max", "LSTM mean", "convolution", "bag"])
 def test_padding_changes_no_probability(name: str) -> None:
     keras.utils.set_random_seed(3)
-    network = networks()[name](50, 4, "softmax", SIZES)
+    network = networks()[name](50, 4, "softmax", SIZES | {"pooling": name.partition(" ")[2] or "last"})
     words = np.random.default_rng(3).integers(1, 50, (6, 16))
     plain = network.predict_on_batch(words)
     assert np.ptp(plain, axis=0).max() > 1e-3
@@ -85,7 +88,7 @@ def test_padding_changes_no_probability(name: str) -> None:
         np.testing.assert_allclose(network.predict_on_batch(padded), plain, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_faster_form_computes_what_kerass_own_layers_do(kind: str) -> None:
     keras.utils.set_random_seed(3)
     ours = networks()[kind](50, 4, "softmax", SIZES)
@@ -153,53 +156,35 @@ def test_rare_words_are_unknown_and_numbers_agree() -> None:
     np.testing.assert_array_equal(rows[0], [UNKNOWN, 3, 3, 2, 2, 2])
 
 
-def test_entity_markers_stay_whole_and_in_the_window() -> None:
+def test_entity_markers_are_words() -> None:
     assert tokenise("The [E1] IL-2 [/E1] of [E2] COX [/E2], [E3].") == [
         "the", "[e1]", "il", "2", "[/e1]", "of", "[e2]", "cox", "[/e2]", "e3",
     ]  # fmt: skip
-    text = f"{'before ' * 300}[E1] aspirin [/E1] helps {'between ' * 200}[E2] headache [/E2] {'after ' * 300}"
-    words = Words({**SEQUENCE, "min_count": 1, "max_length": 24})
-    X = Texts([text], {"type_1": np.array(["Chemical"]), "type_2": np.array(["Disease"])})
-    row = words.fit(X).rows[0]
-    read = [("", "", *words.vocabulary.words)[number] for number in row]
-    assert len(read) == 24
-    assert [word for word in read if word in MARKERS] == ["[e1]", "[/e1]", "[e2]", "[/e2]"]
-    assert {"aspirin", "headache", "helps"} <= set(read)
+
+
+def test_a_long_pair_keeps_the_words_of_both_entities_and_their_types() -> None:
+    """As many mentions as there is room for markers: what the entities are called stays all the same."""
+    near = "[E1] acetyl salicylic acid [/E1] [E2] tension headache [/E2]"
+    text = f"{'[E1] it [/E1] ' * 40}{'before ' * 300}{near}{' after' * 300}{' [E2] them [/E2]' * 40}"
+    words = Words({**SEQUENCE, "min_count": 1, "max_length": 12})
+    X = Texts([near, text], {"type_1": np.array(["Chemical"] * 2), "type_2": np.array(["Disease"] * 2)})
+    rows = words.fit(X).rows
+    read = [("", "", *words.vocabulary.words)[number] for number in rows[1]]
+    assert " ".join(tokenise(near)) in " ".join(read)
     assert read[-2:] == ["type_1=Chemical", "type_2=Disease"]
-    assert len(words.transform(np.array([text], dtype=object)).rows[0]) == 24
-
-
-def test_the_window_keeps_what_is_nearest_to_a_marker() -> None:
-    row = np.arange(10, 40)
-    assert window(row, 30, np.array([12])).tolist() == row.tolist()
-    assert window(row, 5, np.array([20])).tolist() == [18, 19, 20, 21, 22]
-    assert window(row, 6, np.array([11, 38])).tolist() == [10, 11, 12, 37, 38, 39]
-    assert window(row, 4, np.array([99])).tolist() == [10, 11, 12, 13]
-    assert window(row, 4, np.array([20]), kept=2).tolist() == [19, 20, 38, 39]
+    alone = words.transform(np.array([text, "after " * 50], dtype=object)).rows
+    assert [len(row) for row in alone] == [12, 12]
 
 
 @pytest.mark.usefixtures("real_data")
 def test_batches_of_like_length_waste_little_padding() -> None:
     X, _ = load_training(prepare(TASKS.get("litcoin-relations")).folder / "public", "train")
     lengths = np.array([len(tokenise(text)) for text in X])
-    found = batches(lengths, 64, np.random.default_rng(0))
-    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(len(X)))
-    padded = sum(len(batch) * rounded(lengths[batch].max()) for batch in found)
-    assert 1 - lengths.sum() / padded < 0.06
-    shuffled = batches(lengths, 64, np.random.default_rng(0), pool=0)
-    assert 1 - lengths.sum() / sum(len(batch) * lengths[batch].max() for batch in shuffled) > 0.3
-    assert len({rounded(lengths[batch].max()) for batch in found}) < 40
-    again = batches(lengths, 64, np.random.default_rng(1))
-    assert {tuple(sorted(batch)) for batch in found}.isdisjoint(tuple(sorted(batch)) for batch in again)
-
-
-def test_class_weights_are_balanced_by_the_training_fold() -> None:
-    y = np.random.default_rng(0).choice(4, 200, p=[0.6, 0.3, 0.08, 0.02])
-    np.testing.assert_allclose(class_weights(y, 4), compute_class_weight("balanced", classes=np.arange(4), y=y))
-    assert class_weights(np.array([0, 0, 1]), 3)[2] == 0
-    held = np.arange(2852)[:, None] < np.array([1014, 873, 1428, 481, 0])
-    weights = positive_weights(held.astype(np.uint8))
-    assert weights.round(3).tolist() == [1.813, 2.267, 0.997, 4.929, 1.0]
+    found = buckets(rounded(lengths), 64, np.random.default_rng(0))
+    assert 1 - lengths.sum() / sum(len(batch) * rounded(lengths)[batch].max() for batch in found) < 0.06
+    order = np.random.default_rng(0).permutation(len(X))
+    assert padding_share(lengths, [order[at : at + 64] for at in range(0, len(X), 64)]) > 0.3
+    assert len({rounded(lengths)[batch].max() for batch in found}) < 40
 
 
 def test_the_weighted_loss_is_torchs() -> None:
@@ -212,7 +197,7 @@ def test_the_weighted_loss_is_torchs() -> None:
     loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights))
     p = (1 / (1 + np.exp(-logits))).astype(np.float32)
     tensors = keras.ops.convert_to_tensor(y), keras.ops.convert_to_tensor(p)
-    ours = keras.ops.convert_to_numpy(_weighted_binary(weights)(*tensors))
+    ours = keras.ops.convert_to_numpy(_weighted_binary(weights.astype(np.float32))(*tensors))
     assert ours.shape == (9,)
     assert ours.mean() == pytest.approx(float(loss(torch.tensor(logits), torch.tensor(y).double())), abs=1e-5)
     assert log_loss(y, p) == pytest.approx(float(torch.nn.BCELoss()(torch.tensor(p), torch.tensor(y))), abs=1e-6)
@@ -233,10 +218,84 @@ def test_training_stops_early_and_the_best_weights_come_back() -> None:
     assert np.abs(answers[3] - answers[1]).max() > 1e-3
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="torch traces nothing")
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_batches_of_any_shape_share_one_graph(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[str] = []
+
+    def counted(name: str) -> Any:
+        step = getattr(keras.Model, name)
+        return lambda network, data: traced.append(name) or step(network, data)
+
+    for name in ("train_step", "predict_step"):
+        monkeypatch.setattr(keras.Model, name, counted(name))
+    classifier = fitted(built("fasttext-bag", kind, batch_size=20, epochs=2), kind)
+    for texts in (["fever"], ["fever " * 40, "nodule", ""]):
+        classifier.predict_proba(np.array(texts, dtype=object))
+    assert sorted(traced) == ["predict_step", "train_step"]
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_last_bit() -> None:
+    X = text_task("multiclass")[1]
+    first, again = (fitted(built("birnn", epochs=2), "multiclass").predict_proba(X) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_step() -> None:
     classifier = built("fasttext-bag", learning_rate=1e38, batch_size=16)
     with pytest.raises(RuntimeError, match=r"the loss is nan at epoch 1, step \d: lower learning_rate"):
         fitted(classifier, "multiclass")
+
+
+class Cramped:
+    """A network in front of which memory ends at `room` rows, as tensorflow says it."""
+
+    def __init__(self, network: Any, room: int) -> None:
+        self._network, self._room = network, room
+        self.sizes: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def _try(self, act: str, *given: Any) -> Any:
+        self.sizes.append(len(given[0]))
+        if len(given[0]) > self._room:
+            raise type("ResourceExhaustedError", (RuntimeError,), {})("OOM when allocating tensor")
+        return getattr(self._network, act)(*given)
+
+    def train_on_batch(self, *given: Any) -> Any:
+        return self._try("train_on_batch", *given)
+
+    def predict_on_batch(self, *given: Any) -> Any:
+        return self._try("predict_on_batch", *given)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, compiled = [], KerasClassifier._compiled
+
+    def cramped(self: KerasClassifier, y: np.ndarray) -> Any:
+        made.append(Cramped(compiled(self, y), 5))
+        return made[-1]
+
+    monkeypatch.setattr(KerasClassifier, "_compiled", cramped)
+    classifier = fitted(built("fasttext-bag", batch_size=24), "multiclass")
+    X = text_task("multiclass")[1][:20]
+    assert len(classifier.predict_proba(X)) == 20
+    assert made[0].sizes[:3] == [24, 12, 6]
+    assert made[0].sizes.count(24) == 1  # what is known of one batch holds for the next
+    said = [
+        (24, 12, "trained on"),
+        (12, 6, "trained on"),
+        (6, 3, "trained on"),
+        (12, 6, "answered"),
+        (6, 3, "answered"),
+    ]
+    assert classifier.notes_ == tuple(
+        f"a batch of {rows} did not fit into memory: {half} at most are {what} at once" for rows, half, what in said
+    )
+    made[0]._room = 0
+    with pytest.raises(RuntimeError, match="OOM"):
+        classifier.predict_proba(X[:1])
 
 
 def test_sparse_rows_are_made_dense_a_batch_at_a_time() -> None:
@@ -263,11 +322,33 @@ def test_pairs_of_words_hash_into_their_buckets() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"padding": "bucket"}, {"monitor": "accuracy"}, {"class_weight": "inverse"}, {"cleaning": "soap"}]
+    "setting",
+    [
+        {"padding": "bucket"},
+        {"monitor": "accuracy"},
+        {"class_weight": "inverse"},
+        {"cleaning": "soap"},
+        {"pooling": "middle"},
+    ],
 )
 def test_an_unknown_choice_is_refused(setting: dict[str, str]) -> None:
     with pytest.raises(UserError, match=next(iter(setting.values()))):
-        fitted(built("fasttext-bag", **setting), "multiclass")
+        fitted(built("birnn", **setting), "multiclass")
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+def test_no_setting_of_the_form_with_padding_is_without_effect(pooling: str) -> None:
+    from zoobench.zoo.networks.recurrent import recurrent
+
+    config = {**SIZES, "padding": "longest", "pooling": pooling, "embedding_dropout": 0.4}
+    network = recurrent("SimpleRNN", config)(20, 4, "softmax", config)
+    words = np.random.default_rng(0).integers(1, 20, (3, 9))
+    dropout = next(layer for layer in network.layers if isinstance(layer, keras.layers.SpatialDropout1D))
+    assert dropout.rate == 0.4
+    states = keras.Model(network.inputs, network.layers[3].output).predict_on_batch(words)
+    pooled = keras.Model(network.inputs, network.layers[-2].input).predict_on_batch(words)
+    expected = states if pooling == "last" else getattr(states, pooling)(axis=1)
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
 
 
 def test_the_stored_vocabulary_is_plain_json(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from zoobench.datasets.core import Kind
 from zoobench.datasets.support.errors import UserError
-from zoobench.zoo.losses import LOSSES, Loss, class_weights, loss_of, positive_weights
+from zoobench.zoo.class_weights import class_weights, positive_weights
+from zoobench.zoo.losses import LOSSES, Loss, loss_of
 
 RNG = np.random.default_rng(4)
 LOGITS = torch.from_numpy(RNG.normal(0, 3, (12, 4)).astype(np.float32))

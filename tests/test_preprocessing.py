@@ -76,6 +76,8 @@ def nltk_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (english / "abbrev_types.txt").write_text("dr\n")
     monkeypatch.setattr(nltk.data, "path", [str(folder)])
     monkeypatch.setattr("nltk.corpus.stopwords", LazyCorpusLoader("stopwords", WordListCorpusReader, r"(?!\.).*"))
+    (folder / "corpora" / "wordnet").mkdir()
+    (folder / "corpora" / "wordnet" / "noun.exc").write_text("geese goose\n")
     forms = {"babies": ["baby"], "mothers": ["mother"], "studies": ["study"], "geese": ["goose"]}
 
     class Nouns:
@@ -96,6 +98,24 @@ def test_nltk_with_its_corpora(nltk_data: None) -> None:
     assert found[1][:3] == ["dr", "smith", "measured"]
     assert prepared("nltk")[1].startswith("dr. smith")  # Punkt knows the abbreviation: no sentence ends there
     assert found[3][-4:] == ["goose", "mice", "and", "oxen"]
+
+
+def test_another_corpus_or_library_parts_the_cache(
+    nltk_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    before = prepared("nltk", features=cache)[0]
+    (tmp_path / "data" / "corpora" / "stopwords" / "english").write_text("the\nwere\ntheir\n")
+    preprocessing._nltk.cache_clear()
+    monkeypatch.setattr(preprocessing, "stopwords", lambda: frozenset(("the", "were", "their")))
+    assert prepared("nltk", features=cache)[0].split() == [word for word in before.split() if word != "their"]
+    for name in ("corpora/wordnet/noun.exc", "tokenizers/punkt_tab/english/abbrev_types.txt"):
+        known = Preprocessor("none", "nltk")._settings()
+        (tmp_path / "data" / name).write_text("another\n")
+        assert Preprocessor("none", "nltk")._settings() != known
+    known = Preprocessor("none", "nltk-offline")._settings()
+    monkeypatch.setattr(preprocessing, "_version", lambda name: "2" if name == "scikit-learn" else "")
+    assert Preprocessor("none", "nltk-offline")._settings() != known
 
 
 def test_nothing_stands_in_for_a_missing_corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

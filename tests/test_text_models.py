@@ -8,13 +8,17 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline, make_union
 from skops.io import dump, get_untrusted_types, load
 from threadpoolctl import threadpool_limits
 from zoobench.benchmarks.check import text_task
 from zoobench.benchmarks.options import check
 from zoobench.benchmarks.tiny import tiny_encoder
 from zoobench.datasets.core import TaskCard
+from zoobench.zoo import adapter
 from zoobench.zoo.core import MODELS, Context, split_name
 from zoobench.zoo.features import FeatureCache
 from zoobench.zoo.text import TFIDF, tfidf
@@ -102,3 +106,12 @@ def test_words_and_vectors_are_one_input(tmp_path: Path) -> None:
     vectors *= 0.5 / np.linalg.norm(vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(rows[:, words.shape[1] :], vectors, atol=1e-6)
     assert place.features.charged > 0
+
+
+def test_notes_of_a_pipelines_parts_are_found_once() -> None:
+    class Noting(TransformerMixin, BaseEstimator):
+        notes_ = ("halved",)
+
+    parts = make_union(Noting(), make_pipeline(Noting(), Noting()))
+    assert adapter.notes(make_pipeline(parts, LogisticRegression())) == ("halved",)
+    assert adapter.notes(LogisticRegression()) == ()

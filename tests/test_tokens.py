@@ -9,22 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from zoobench.datasets.support.errors import UserError
-from zoobench.zoo import tokens as module
+from zoobench.zoo import pretrained
+from zoobench.zoo.entity_window import MARKERS
+from zoobench.zoo.features import FeatureCache
 from zoobench.zoo.pretrained import PACKAGED, locate
-from zoobench.zoo.tokens import (
-    MARKERS,
-    OVERLAP,
-    TRUNCATIONS,
-    Layout,
-    Tokens,
-    add_markers,
-    buckets,
-    cut,
-    frame_of,
-    padded,
-    padding_share,
-    tokenise,
-)
+from zoobench.zoo.ragged import Rows
+from zoobench.zoo.tokens import OVERLAP, TRUNCATIONS, Layout, add_markers, frame_of, padded, tokenise
 
 WORDS = np.array(
     [
@@ -60,38 +50,80 @@ def layout(tokenizer: Any, length: int, truncation: str, markers: tuple[int, ...
 
 
 def test_rows_are_what_the_tokenizer_itself_makes(tokenizer: Any, tmp_path: Path) -> None:
-    for folder in (None, tmp_path):
+    for features in (None, FeatureCache(tmp_path), FeatureCache(tmp_path)):
         for length in (8, 32, 512):
-            rows, owners = layout(tokenizer, length, "head").rows(tokenise(tokenizer, TEXTS, folder))
+            rows, owners = layout(tokenizer, length, "head").rows(tokenise(tokenizer, TEXTS, features))
             direct = tokenizer(TEXTS[:-1], truncation=True, max_length=length)["input_ids"]
             assert [list(row) for row in rows][:-1] == direct
             np.testing.assert_array_equal(owners, np.arange(len(TEXTS)))
 
 
-def test_ids_are_made_once_and_mapped(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = tokenise(tokenizer, TEXTS, tmp_path)
-    assert isinstance(first.ids, np.memmap)
-    assert first.ids.dtype == np.int32
-    fresh = module._fresh
-    calls = []
-    monkeypatch.setattr(module, "_fresh", lambda *given: calls.append(given) or fresh(*given))
+class Counted:
+    """A tokenizer that counts the texts it is given."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer, self.asked = tokenizer, 0
+
+    def __call__(self, texts: list[str], **settings: Any) -> Any:
+        self.asked += len(texts)
+        return self._tokenizer(texts, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __len__(self) -> int:
+        return len(self._tokenizer)
+
+
+def test_ids_are_made_once_a_text_in_any_order_and_charged_once(tokenizer: Any, tmp_path: Path) -> None:
+    counted, mine = Counted(tokenizer), FeatureCache(tmp_path)
+    first = tokenise(counted, TEXTS, mine)
+    assert counted.asked == len(set(TEXTS))
+    charged = mine.charged
+    assert charged > 0
     tokenizer(TEXTS[:2], truncation=True, padding=True, max_length=5)  # leaves its state in the tokenizer
-    np.testing.assert_array_equal(tokenise(tokenizer, TEXTS, tmp_path).ids, first.ids)
-    assert not calls
-    tokenise(tokenizer, [*TEXTS[:-1], "another"], tmp_path)
-    add_markers(tokenizer, ["[E1] a [/E1]"])
-    tokenise(tokenizer, TEXTS, tmp_path)
-    assert len(calls) == 2
-    tokenise(tokenizer, TEXTS[:3], tmp_path)
-    assert len(list(tmp_path.rglob("*.npy"))) == 6, "a few texts leave nothing behind"
+    other, order = FeatureCache(tmp_path), np.random.default_rng(1).permutation(len(TEXTS))
+    again = tokenise(Counted(tokenizer), [TEXTS[place] for place in order], other)
+    for place, ids in zip(order, again, strict=True):
+        np.testing.assert_array_equal(ids, first[place])
+    assert other.charged == pytest.approx(charged)
+    tokenise(counted, TEXTS, mine)
+    assert (mine.charged, counted.asked) == (charged, len(set(TEXTS)))
+    tokenise(counted, [*TEXTS, "another"], mine)
+    assert counted.asked == len(set(TEXTS)) + 1
+    assert len(list(tmp_path.glob("*/index"))) == 1
 
 
-def test_a_half_written_entry_is_made_anew(tokenizer: Any, tmp_path: Path) -> None:
-    whole = tokenise(tokenizer, TEXTS, tmp_path)
-    next(tmp_path.rglob("*.offsets.npy")).unlink()
-    again = tokenise(tokenizer, TEXTS, tmp_path)
-    np.testing.assert_array_equal(again.ids, whole.ids)
-    np.testing.assert_array_equal(again.offsets, whole.offsets)
+def test_another_tokenizer_has_ids_of_its_own(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stores() -> int:
+        return len(list(tmp_path.glob("*/index")))
+
+    cache, text = FeatureCache(tmp_path), ["[E1] a [/E1]"]
+    plain = tokenise(tokenizer, text, cache)
+    add_markers(tokenizer, text)
+    assert len(tokenise(tokenizer, text, cache)[0]) < len(plain[0])
+    assert stores() == 2
+    monkeypatch.setattr(pretrained, "version", lambda name: "another")
+    tokenise(tokenizer, text, cache)
+    assert stores() == 3
+
+
+def test_a_tokenizer_written_in_python_has_an_identity(tmp_path: Path) -> None:
+    from transformers import CanineTokenizer
+
+    letters = CanineTokenizer()
+    assert not hasattr(letters, "backend_tokenizer")
+    cache = FeatureCache(tmp_path)
+    assert [list(row) for row in tokenise(letters, ["ab", ""], cache)] == [[97, 98], []]
+    assert pretrained.tokenizer_identity(letters) == pretrained.tokenizer_identity(CanineTokenizer())
+    assert pretrained.tokenizer_identity(letters) != pretrained.tokenizer_identity(CanineTokenizer(model_max_length=9))
+    assert len(list(tmp_path.glob("*/index"))) == 1
+
+
+def test_no_row_is_empty() -> None:
+    rows, owners = Layout([], [], 8, "head", blank=7).rows(Rows.of([[], [3]]))
+    assert [list(row) for row in rows] == [[7], [3]]
+    assert list(owners) == [0, 1]
 
 
 def test_markers_are_one_token_each(tokenizer: Any) -> None:
@@ -107,7 +139,7 @@ def test_markers_are_one_token_each(tokenizer: Any) -> None:
 @pytest.mark.parametrize("size", [7, 8, 9, 20, 100])
 def test_windows_cover_every_token(size: int) -> None:
     cut = Layout([101], [102], 10, "windows")
-    rows, owners = cut.rows(Tokens.of([np.arange(size), np.arange(3)]))
+    rows, owners = cut.rows(Rows.of([np.arange(size), np.arange(3)]))
     windows = [row[1:-1] for row, owner in zip(rows, owners, strict=True) if owner == 0]
     assert set(np.concatenate(windows)) == set(range(size))
     assert all(len(window) == min(8, size) for window in windows)
@@ -118,7 +150,7 @@ def test_windows_cover_every_token(size: int) -> None:
 
 
 def test_head_tail_keeps_both_ends() -> None:
-    rows, _ = Layout([101], [102], 9, "head-tail").rows(Tokens.of([np.arange(50)]))
+    rows, _ = Layout([101], [102], 9, "head-tail").rows(Rows.of([np.arange(50)]))
     assert list(rows[0]) == [101, 0, 1, 2, 3, 47, 48, 49, 102]
 
 
@@ -131,7 +163,7 @@ def test_entities_never_lose_the_pair() -> None:
             for _ in range(rng.integers(1, 4)):
                 at = int(rng.integers(len(text)))
                 text[at:at] = [opening, *rng.integers(900, 1000, rng.integers(1, 12)), closing]
-        row = Layout([2], [3], 24, "entities", markers).rows(Tokens.of([text]))[0][0]
+        row = Layout([2], [3], 24, "entities", markers).rows(Rows.of([text]))[0][0]
         assert len(row) == min(24, len(text) + 2)
         assert {1001, 1003} <= set(row)
         rest = iter(text)
@@ -141,12 +173,12 @@ def test_entities_never_lose_the_pair() -> None:
 def test_entities_keep_what_stands_next_to_them() -> None:
     markers = (1001, 1002, 1003, 1004)
     text = [*range(100), 1001, 500, 1002, 100, 101, 1003, 501, 1004, *range(102, 200)]
-    row = Layout([2], [3], 16, "entities", markers).rows(Tokens.of([text]))[0][0]
+    row = Layout([2], [3], 16, "entities", markers).rows(Rows.of([text]))[0][0]
     assert list(row) == [2, 97, 98, 99, 1001, 500, 1002, 100, 101, 1003, 501, 1004, 102, 103, 104, 3]
 
 
 def test_leads_are_kept_whatever_is_cut() -> None:
-    texts, leads = Tokens.of([np.arange(50), np.arange(3)]), Tokens.of([[7, 8, 9], [7, 9]])
+    texts, leads = Rows.of([np.arange(50), np.arange(3)]), Rows.of([[7, 8, 9], [7, 9]])
     for truncation in TRUNCATIONS:
         rows, owners = Layout([101], [102], 12, truncation, (70, 71, 72, 73)).rows(texts, leads)
         for row, owner in zip(rows, owners, strict=True):
@@ -156,28 +188,8 @@ def test_leads_are_kept_whatever_is_cut() -> None:
         Layout([101], [102], 12, "tail")
 
 
-def test_buckets_hold_every_row_once_and_little_padding() -> None:
-    lengths = np.random.default_rng(5).integers(5, 256, 2000)
-    plain = [np.arange(at, at + 16) for at in range(0, 2000, 16)]
-    batches = buckets(lengths, 16, np.random.default_rng(1))
-    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(2000))
-    assert max(map(len, batches)) == 16
-    assert padding_share(lengths, batches) < 0.05
-    assert padding_share(lengths, plain) > 0.4
-    one, two, three = (np.concatenate(buckets(lengths, 16, np.random.default_rng(seed))) for seed in (1, 1, 2))
-    assert np.array_equal(one, two)
-    assert not np.array_equal(one, three)
-    assert all(np.all(np.diff(lengths[batch]) <= 0) for batch in batches)
-
-
-def test_parts_hold_no_more_tokens_than_asked_for() -> None:
-    lengths = np.array([300, 60, 60, 50, 9, 9, 9, 1])
-    parts = cut(np.arange(8), lengths, 3, 128)
-    assert [part.tolist() for part in parts] == [[0], [1, 2], [3, 4], [5, 6, 7]]
-
-
 def test_padding_is_masked_and_no_mask_is_made_for_none() -> None:
-    rows = Tokens.of([[5, 6, 7], [8], [9, 10, 11]])
+    rows = Rows.of([[5, 6, 7], [8], [9, 10, 11]])
     batch = padded(rows, np.array([1, 0]), 99)
     assert batch["input_ids"].tolist() == [[8, 99, 99], [5, 6, 7]]
     assert batch["attention_mask"].tolist() == [[True, False, False], [True, True, True]]

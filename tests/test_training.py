@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from zoobench.zoo import training
 from zoobench.zoo.losses import loss_of
-from zoobench.zoo.training import Recipe, Trainer, answers, out_of_memory, parameter_groups, rate_factor, seeded
+from zoobench.zoo.memory import out_of_memory
+from zoobench.zoo.training import Recipe, Trainer, answers, parameter_groups, rate_factor, seeded
 
 RNG = np.random.default_rng(6)
 INPUTS = torch.from_numpy(RNG.normal(size=(40, 6)).astype(np.float32))
@@ -22,8 +23,8 @@ CLASSES = RNG.integers(0, 3, 40)
 class Rows:
     """Vectors as a data side: what an image model would bring."""
 
-    def __init__(self, inputs: Tensor = INPUTS, targets: np.ndarray = HELD) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Tensor = INPUTS, targets: np.ndarray = HELD, counts: Tensor | None = None) -> None:
+        self.inputs, self.counts = inputs, counts
         self.targets = torch.from_numpy(targets.astype(np.float32 if targets.ndim == 2 else np.int64))
 
     def plan(self, epoch: int, size: int) -> Sequence[np.ndarray]:
@@ -83,7 +84,8 @@ def test_the_rate_rises_and_falls_linearly() -> None:
 def test_biases_and_norms_do_not_decay() -> None:
     network = Net()
     network.first.weight.requires_grad_(False)
-    groups = parameter_groups(network, recipe(weight_decay=0.03, rates={"last.weight": 5.0, "last.bias": 5.0}))
+    rates = {"last.weight": 5.0, "last.bias": 5.0}
+    groups = parameter_groups(network, recipe(weight_decay=0.03, rates=rates))
     found = {id(held): (group["lr"], group["weight_decay"]) for group in groups for held in group["params"]}
     names = {name: found.get(id(held)) for name, held in network.named_parameters()}
     assert names == {
@@ -94,6 +96,8 @@ def test_biases_and_norms_do_not_decay() -> None:
         "last.weight": (0.05, 0.03),
         "last.bias": (0.05, 0.0),
     }
+    groups = parameter_groups(network, recipe(weight_decay=0.03, undecayed=frozenset({"last.weight"})))
+    assert {group["weight_decay"] for group in groups} == {0.0}
 
 
 @pytest.mark.parametrize(("targets", "loss"), [(HELD, "balanced"), (CLASSES, "balanced"), (CLASSES, "focal")])
@@ -216,10 +220,12 @@ def test_frozen_weights_stay() -> None:
 
 def test_answers_come_in_the_order_of_the_rows() -> None:
     network, data = Net(5), Rows()
-    found = answers(network, data, data.plan(3, 16), "cpu")
+    found, notes = answers(network, data, data.plan(3, 16), "cpu")
     with torch.inference_mode():
         expected = torch.cat([network(row[None]) for row in INPUTS]).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert notes == ("16 rows did not fit: answered in smaller batches",)
+    assert not answers(Net(16), data, data.plan(3, 16), "cpu")[1]
     with pytest.raises(MemoryError):
         answers(Net(0), data, data.plan(3, 16), "cpu")
 

@@ -71,9 +71,7 @@ def count_parameters(estimator: Any) -> int | None:
     own = getattr(estimator, "n_parameters", None)
     if own is not None:
         return int(own)
-    named = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", [])
-    parts = [part for _, part in named] or list(getattr(estimator, "estimators_", []))
-    if parts:
+    if parts := _parts(estimator):
         counted = [count for part in parts if (count := count_parameters(part)) is not None]
         return sum(counted) if counted else None
     if hasattr(estimator, "tree_"):
@@ -81,6 +79,18 @@ def count_parameters(estimator: Any) -> int | None:
     arrays = [getattr(estimator, name, None) for name in ("coef_", "intercept_", "idf_", "feature_log_prob_")]
     sizes = [array.size for array in arrays if isinstance(array, np.ndarray)]
     return sum(sizes) if sizes else None
+
+
+def notes(estimator: Any) -> tuple[str, ...]:
+    """Return what an estimator and its parts say of their own fit (a batch that did not fit and was halved, …)."""
+    own = tuple(str(note)[:500] for note in getattr(estimator, "notes_", ()))
+    return tuple(dict.fromkeys((*own, *(note for part in _parts(estimator) for note in notes(part)))))
+
+
+def _parts(estimator: Any) -> list[Any]:
+    """Return the steps of a pipeline, the members of a union or the fitted estimators of an ensemble."""
+    named = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", [])
+    return [part for _, part in named] or list(getattr(estimator, "estimators_", []))
 
 
 def save(estimator: Any, folder: Path) -> None:

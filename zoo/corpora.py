@@ -6,13 +6,15 @@ import io
 import shutil
 import socket
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..datasets.support.errors import UnavailableError
-from ..datasets.support.files import lock
+from ..datasets.support.files import lock, sha256_json
 from ..datasets.support.folders import cache_root
+from .pretrained import file_sha256
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
@@ -80,6 +82,32 @@ def punkt() -> PunktTokenizer:
     return _corpus("punkt_tab", load)
 
 
+def identities() -> dict[str, str]:
+    """Return a hash of the files of each corpus that words are prepared with, by name; raises as `wordnet` does."""
+    return {name: _identity(*each) for name, each in _FILES.items()}
+
+
+_FILES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "punkt_tab": ("tokenizers/punkt_tab/english", punkt),
+    "stopwords": ("corpora/stopwords/english", stopwords),
+    "wordnet": ("corpora/wordnet", wordnet),
+}
+
+
+def _identity(place: str, provide: Callable[[], Any]) -> str:
+    _search(data_folder())
+    from nltk.data import find
+
+    try:
+        found = find(place)
+    except LookupError:
+        provide()
+        found = find(place)
+    root = Path(found.zipfile.filename if hasattr(found, "zipfile") else str(found))
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    return sha256_json({path.name: file_sha256(path, path.stat().st_mtime_ns) for path in files})
+
+
 def lexnames() -> str:
     """Return the file ``lexnames`` that NLTK's reader wants and wordnet-base lacks.
 
@@ -145,7 +173,7 @@ def _corpus(name: str, load: Callable[[], Corpus], other: Callable[[], Any] = la
     """Return what `load` finds: as things are, after the `other` source was tried, or after a download."""
     folder = data_folder()
     _search(folder)
-    for provide in (lambda: None, other, lambda: _download(name, folder)):
+    for provide in (lambda: _drop_parts(name, folder), other, lambda: _download(name, folder)):
         try:
             provide()
             return load()
@@ -155,8 +183,32 @@ def _corpus(name: str, load: Callable[[], Corpus], other: Callable[[], Any] = la
     raise UnavailableError(f"NLTK's corpus {name} is not installed and could not be downloaded: {command}")
 
 
+def _drop_parts(name: str, folder: Path) -> None:
+    """Remove what a download left that was ended while NLTK unpacked it, which it would read as if it were whole."""
+    if _cut_short(name, folder):
+        with lock(folder / f"{name}.lock"):  # whoever unpacks holds it
+            for archive in _cut_short(name, folder):
+                shutil.rmtree(archive.with_suffix(""), ignore_errors=True)
+                archive.unlink()
+
+
+def _cut_short(name: str, folder: Path) -> list[Path]:
+    """Return the archive of a package in `folder` if it is damaged, or if not all of it stands unpacked beside it."""
+    return [archive for archive in folder.glob(f"*/{name}.zip") if not _is_whole(archive)]
+
+
+def _is_whole(archive: Path) -> bool:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            held = {each.filename: each.file_size for each in opened.infolist() if not each.is_dir()}
+    except (OSError, zipfile.BadZipFile):
+        return False
+    sizes = {path: path.stat().st_size if path.is_file() else -1 for path in map(archive.parent.joinpath, held)}
+    return not archive.with_suffix("").exists() or list(sizes.values()) == list(held.values())
+
+
 def _search(folder: Path) -> None:
-    """Let NLTK look into `folder` as well, from here on."""
+    """Let NLTK look into `folder` as well, from here on; UnavailableError where there is no NLTK."""
     try:
         import nltk.data
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Generator
 from importlib.metadata import version
@@ -13,21 +14,24 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import sha256_json
-from . import cleaning as cleanings
+from .cleaning import clean
 from .core import Config, Context
 from .features import Batch, FeatureCache
-from .number_format import fastest_format
-from .pretrained import PACKAGED, file_sha256, load, locate
+from .memory import out_of_memory
+from .number_format import measured_format
+from .pretrained import PACKAGED, file_sha256, load, locate, pad_id, window
 from .processes import spread
+from .ragged import Rows, cut
+from .tokens import readable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 POOLINGS = ("mean", "cls", "max")
 FORMATS = ("auto", "fp32", "bf16", "int8")
-BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
-"""Tokens of a batch, padding included: few enough for a processor's caches (1024 of MiniLM's: 1.2 x as many texts a
-second as 4096), many enough to fill a GPU."""
+BATCH_TOKENS = {"cpu": 1024, "cuda": 262144}
+"""Tokens of a batch to begin with, padding included: few enough for a processor's caches (1024 of MiniLM's: 1.2 x as
+many texts a second as 4096); on a GPU more than most hold, which halves until it fits."""
 BATCHES_A_PROCESS = 4
 """Texts are spread over processes where each gets that many batches: a fork costs about as much as one."""
 
@@ -36,6 +40,7 @@ class _Loaded(NamedTuple):
     tokenizer: Any
     network: Any
     window: int
+    pad: int
     parameters: int
 
 
@@ -56,11 +61,23 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
     cleaning
         What is done to the texts first: one of `cleaning.CLEANINGS`.
     number_format
-        One of `FORMATS`; "auto" is the `fastest_format` of the device, "int8" has linear layers quantised (weights
+        One of `FORMATS`; "auto" is the `measured_format` of the device, "int8" has linear layers quantised (weights
         before, activations as they come) and needs a CPU.
     context
-        Device, threads, and the cache that vectors are kept in and charged from.
+        Device, threads, and the cache that vectors are kept in and charged from; so is the time of loading weights,
+        imports apart.
+
+    Attributes
+    ----------
+    format_
+        The number format that "auto" came to; an artefact keeps it, for other formats give other vectors.
+    notes_
+        Batches that did not fit into memory.
     """
+
+    format_: str = ""
+    notes_: tuple[str, ...] = ()
+    _budget: int = 0
 
     def __init__(
         self,
@@ -76,7 +93,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         # Weights, cache and device belong to the machine, not to the artefact.
-        return {name: value for name, value in self.__dict__.items() if name not in {"context", "_loaded"}}
+        return {name: value for name, value in self.__dict__.items() if name not in {"context", "_loaded", "_budget"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, context=None)
@@ -106,14 +123,14 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         settings = {
             "feature": "frozen-encoder",
             "weights": sha256_json(locate(self.encoder)[1]),
-            "pooling": self.pooling,
-            "max_length": self.max_length,
-            "cleaning": self.cleaning,
             "number_format": self._format(),
-            "code": [_source(module) for module in (__file__, *([cleanings.__file__] * (self.cleaning != "none")))],
             "libraries": [version(name) for name in ("torch", "transformers", "tokenizers")],
         }
-        return self._features.matrix(settings, np.asarray(X, dtype=object), self._embed)
+        self._features.charge(settings, self._loading)
+        settings |= {"pooling": self.pooling, "max_length": self.max_length, "code": _source(__file__)}
+        # Vectors are kept by what the network reads: whatever changes the cleaning parts them by itself.
+        texts = np.array(clean(self.cleaning, list(X)), dtype=object)
+        return self._features.matrix(settings, texts, self._embed)
 
     @property
     def n_parameters(self) -> int:
@@ -132,40 +149,45 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         """Return the number format; what was measured once on a machine stays, or vectors would change with noise."""
         if self.number_format != "auto":
             return self.number_format
+        if not self.format_:
+            self.format_ = measured_format(self._features, self._device)
+        return self.format_
 
-        def measure(devices: list[str]) -> Generator[Batch, None, None]:
-            start = time.perf_counter()
-            yield [0], [fastest_format(devices[0])], time.perf_counter() - start
+    def _loading(self) -> float:
+        """Load the weights; return its seconds, less those of importing libraries, which are the process's."""
+        import torch  # noqa: F401
+        import transformers.modeling_utils  # noqa: F401
 
-        return self._features.texts({"measured": "number format"}, np.array([self._device], dtype=object), measure)[0]
+        start = time.perf_counter()
+        self._model()
+        return time.perf_counter() - start
 
     def _model(self) -> _Loaded:
         loaded = self.__dict__.get("_loaded")
         if loaded is None:
             tokenizer, network = load(self.encoder)
             parameters = sum(weight.numel() for weight in network.parameters())
+            length, pad = window(tokenizer, network), pad_id(tokenizer, network)
             network = _in_format(network, self._format(), self._device)
-            loaded = self._loaded = _Loaded(tokenizer, network, _window(tokenizer, network), parameters)
+            loaded = self._loaded = _Loaded(tokenizer, network, length, pad, parameters)
         return loaded
 
     def _embed(self, texts: list[str]) -> Generator[Batch, None, None]:
         loaded = self._model()
         start = time.perf_counter()
-        cleaned = cleanings.clean(self.cleaning, texts)
-        encoded = loaded.tokenizer(cleaned, truncation=True, max_length=min(self.max_length, loaded.window))
-        tokens: list[list[int]] = encoded["input_ids"]
+        encoded = loaded.tokenizer(readable(texts), truncation=True, max_length=min(self.max_length, loaded.window))
+        tokens = Rows.of(encoded["input_ids"])
         before = (time.perf_counter() - start) / len(texts)
-        lengths = np.array([len(row) for row in tokens])
+        lengths = tokens.lengths
         if not lengths.all():
             empty = np.flatnonzero(lengths == 0)
             yield empty, np.zeros((len(empty), loaded.network.config.hidden_size), np.float32), before * len(empty)
-        batches = _batches(lengths, BATCH_TOKENS[self._device])
-
-        def work(batch: np.ndarray) -> np.ndarray:
-            return self._vectors([tokens[row] for row in batch])
-
+        order = np.argsort(-lengths, kind="stable")
+        batches = cut(order[: np.count_nonzero(lengths)], lengths, len(texts), BATCH_TOKENS[self._device])
         start = time.perf_counter()
-        for number, vectors in spread(batches, work, self._processes(len(batches))):
+        work = functools.partial(self._batch, tokens)
+        for number, (vectors, notes) in spread(batches, work, self._processes(len(batches))):
+            self.notes_ = tuple(dict.fromkeys((*self.notes_, *notes)))
             now = time.perf_counter()
             yield batches[number], vectors, now - start + before * len(vectors)
             start = time.perf_counter()
@@ -175,19 +197,39 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
             return 1
         return min(self.context.threads, batches // BATCHES_A_PROCESS)
 
-    def _vectors(self, tokens: list[list[int]]) -> np.ndarray:
+    def _batch(self, tokens: Rows, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return the (k, d) float32 vectors of k `rows`, longest first, and notes of what did not fit.
+
+        What a batch was halved to is where the next one begins.
+        """
+        lengths, notes, found = tokens.lengths, [], []
+        budget = self._budget or BATCH_TOKENS[self._device]
+        # Linear layers in int8 share a scale among the rows of a batch: beside others a text has another vector.
+        size = 1 if self._format() == "int8" else len(rows)
+        waiting = cut(rows, lengths, size, budget)[::-1]
+        while waiting:
+            part = waiting.pop()
+            try:
+                found.append(self._vectors(tokens, part))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or len(part) < 2:
+                    raise
+                budget = self._budget = len(part) * int(lengths[part[0]]) // 2
+                notes.append(f"encoder: {len(part)} texts of up to {lengths[part[0]]} tokens did not fit: halved")
+                waiting += cut(part, lengths, (len(part) + 1) // 2, budget)[::-1]
+        return np.concatenate(found), tuple(notes)
+
+    def _vectors(self, tokens: Rows, rows: np.ndarray) -> np.ndarray:
         """Return the (k, d) float32 vectors of k rows of token ids."""
         import torch
 
         loaded = self._model()
-        ids = np.full((len(tokens), max(map(len, tokens))), loaded.tokenizer.pad_token_id or 0)
-        mask = np.zeros_like(ids)
-        for row, kept in enumerate(tokens):
-            ids[row, : len(kept)], mask[row, : len(kept)] = kept, 1
+        lengths = tokens.lengths[rows]
+        mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(self._device)
+        ids = torch.from_numpy(tokens.padded(rows, pad=loaded.pad).astype(np.int64)).to(self._device)
         with torch.inference_mode():
-            kept = torch.from_numpy(mask).to(self._device)
-            hidden = loaded.network(input_ids=torch.from_numpy(ids).to(self._device), attention_mask=kept)
-            return _pool(hidden.last_hidden_state.float(), kept.bool(), self.pooling).cpu().numpy()
+            hidden = loaded.network(input_ids=ids, attention_mask=mask.long())
+            return _pool(hidden.last_hidden_state.float(), mask, self.pooling).cpu().numpy()
 
 
 def frozen_encoder(config: Config, context: Context) -> FrozenEncoder:
@@ -206,18 +248,6 @@ def _source(path: str) -> str:
     return file_sha256(Path(path), Path(path).stat().st_mtime_ns)
 
 
-def _batches(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return the rows of each batch, longest texts first; a row without tokens is in none."""
-    order = np.argsort(-lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    found, start = [], 0
-    while start < len(order):
-        size = max(1, budget // int(lengths[order[start]]))
-        found.append(order[start : start + size])
-        start += size
-    return found
-
-
 def _in_format(network: Any, number_format: str, device: str) -> Any:
     import torch
 
@@ -226,15 +256,6 @@ def _in_format(network: Any, number_format: str, device: str) -> Any:
             raise UserError("number_format=int8 is quantised for a CPU: use auto on a GPU, or --device cpu")
         return torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, dtype=torch.qint8)
     return network.to(device, torch.bfloat16 if number_format == "bf16" else torch.float32)
-
-
-def _window(tokenizer: Any, network: Any) -> int:
-    """Return the longest input that both have positions for."""
-    # RoBERTa counts its positions from behind that of the padding.
-    table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    positions = int(getattr(network.config, "max_position_embeddings", 512)) - (0 if padding is None else padding + 1)
-    return min(positions, int(tokenizer.model_max_length))
 
 
 def _pool(hidden: Tensor, kept: Tensor, pooling: str) -> Tensor:

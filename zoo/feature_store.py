@@ -60,7 +60,8 @@ class FeatureStore:
 
         A block of the file is mapped at a time, so that a look-up of everything holds nothing twice.
         """
-        order = np.argsort(records["offset"], kind="stable")
+        # By length second: what is empty stands where its neighbour starts, and must not end the stretch.
+        order = np.lexsort((records["length"], records["offset"]))
         last = records["offset"][order] + records["length"][order]
         start = 0
         while start < len(order):

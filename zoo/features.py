@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..datasets.support.files import lock, sha256_json
 from .feature_store import FeatureStore, digests
+from .ragged import Rows
 
 Batch = tuple[Sequence[int] | np.ndarray, Sequence[Any] | np.ndarray, float]
 Compute = Callable[[list[str]], Generator[Batch, None, None]]
 """Texts -> batches of results as they come, in any order: the (k,) places of the texts in the list, their k values
-((d,) float32 vectors or strings), and the seconds that the batch cost. What was yielded outlives an interruption."""
+((d,) float32 vectors, strings, or (length,) int32 rows), and the seconds that the batch cost. What was yielded outlives
+an interruption."""
 
 FLUSH_ROWS, FLUSH_SECONDS = 4096, 5.0
 
@@ -74,50 +76,60 @@ class FeatureCache:
         """
         if not len(texts):
             return np.zeros((0, 0), np.float32)
-        if self._bypass:
-            return np.stack(_all(compute, list(texts))[0])
-        return self._values(settings, texts, compute, _vectors)
+        return self._values(settings, texts, compute, _VECTORS)
 
     def texts(self, settings: Mapping[str, Any], texts: np.ndarray, compute: Compute) -> np.ndarray:
         """Return an (n,) object array of what `compute` makes of (n,) `texts`, strings both; else as `matrix`."""
-        if self._bypass:
-            return _objects(_all(compute, list(texts))[0])
-        return self._values(settings, texts, compute, _strings)
+        return self._values(settings, texts, compute, _STRINGS)
+
+    def rows(self, settings: Mapping[str, Any], texts: Sequence[str] | np.ndarray, compute: Compute) -> Rows:
+        """Return n int32 rows of any length that `compute` makes of (n,) `texts`; else as `matrix`."""
+        return self._values(settings, texts, compute, _ROWS)
+
+    def charge(self, settings: Mapping[str, Any], work: Callable[[], float]) -> None:
+        """Charge the seconds that `work`, which features need and which makes none (loading weights), returned first.
+
+        It runs only where it never ran with these settings: cells that find their features kept pay the same.
+        """
+
+        def compute(names: list[str]) -> Generator[Batch, None, None]:
+            yield [0], names, work()
+
+        if not self._bypass:
+            self.texts({"charged": dict(settings)}, _objects(["once"]), compute)
 
     def _values(
-        self,
-        settings: Mapping[str, Any],
-        texts: np.ndarray,
-        compute: Compute,
-        decode: Callable[[FeatureStore, np.ndarray], np.ndarray],
-    ) -> np.ndarray:
+        self, settings: Mapping[str, Any], texts: Sequence[str] | np.ndarray, compute: Compute, kind: _Kind
+    ) -> Any:
+        if self._bypass:
+            return kind.joined(_all(compute, list(texts))[0])
         start = time.perf_counter()
-        kind = sha256_json({"settings": settings, "scope": dict(self.scope)})[:20]
+        name = sha256_json({"settings": settings, "scope": dict(self.scope)})[:20]
         keys, first, inverse = np.unique(digests(texts), return_index=True, return_inverse=True)
-        distinct = np.asarray(texts, dtype=object)[first]
+        distinct = [str(texts[place]) for place in first]
         if self.folder is None:
-            values, seconds = _all(compute, list(distinct), self.progress)
-            found = (_objects if decode is _strings else np.stack)(values)[inverse]
+            values, seconds = _all(compute, distinct, self.progress)
+            found = kind.joined([values[place] for place in inverse])
         else:
-            store = FeatureStore(self.folder / kind)
+            store = FeatureStore(self.folder / name)
             records = store.find(keys)
             if (records["length"] < 0).any():
-                with lock(self.folder / kind / "lock"):
+                with lock(self.folder / name / "lock"):
                     records = self._completed(store, keys, distinct, compute)
-            found, seconds = decode(store, records[inverse]), records["seconds"]
+            found, seconds = kind.read(store, records[inverse]), records["seconds"]
         self.spent += time.perf_counter() - start
-        seen = self._seen.get(kind, keys[:0])
+        seen = self._seen.get(name, keys[:0])
         self.charged += math.fsum(seconds[~np.isin(keys, seen)])
-        self._seen[kind] = np.union1d(seen, keys)
+        self._seen[name] = np.union1d(seen, keys)
         return found
 
-    def _completed(self, store: FeatureStore, keys: np.ndarray, texts: np.ndarray, compute: Compute) -> np.ndarray:
+    def _completed(self, store: FeatureStore, keys: np.ndarray, texts: list[str], compute: Compute) -> np.ndarray:
         """Return the records of all (n,) `keys`, computing and adding those that another process did not by now."""
         missing = np.flatnonzero(store.find(keys)["length"] < 0)
         if len(missing):
             writer = _Writer(store, keys[missing])
             try:
-                for batch in _reported(compute, list(texts[missing]), self.progress):
+                for batch in _reported(compute, [texts[place] for place in missing], self.progress):
                     writer.add(*batch)
             finally:
                 writer.flush()
@@ -177,7 +189,8 @@ def _all(
 def _encode(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
-    return np.asarray(value, "<f4").tobytes()
+    array = np.asarray(value)
+    return array.astype("<i4" if array.dtype == np.int32 else "<f4", copy=False).tobytes()
 
 
 def _vectors(store: FeatureStore, records: np.ndarray) -> np.ndarray:
@@ -191,14 +204,37 @@ def _vectors(store: FeatureStore, records: np.ndarray) -> np.ndarray:
 
 def _strings(store: FeatureStore, records: np.ndarray) -> np.ndarray:
     found = np.empty(len(records), object)
+    for place, part in _parts(store, records):
+        found[place] = part.tobytes().decode("utf-8", "surrogatepass")
+    return found
+
+
+def _rows(store: FeatureStore, records: np.ndarray) -> Rows:
+    offsets = np.concatenate([[0], np.cumsum(records["length"] // 4)])
+    values = np.empty(offsets[-1], np.int32)
+    for place, part in _parts(store, records):
+        values[offsets[place] : offsets[place + 1]] = part.view("<i4")
+    return Rows(values, offsets)
+
+
+def _parts(store: FeatureStore, records: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the place of each of the (n,) records, in the order of the file, and its bytes."""
     for places, stretch, starts in store.read(records):
         for place, start in zip(places, starts, strict=True):
-            part = stretch[start : start + records["length"][place]]
-            found[place] = part.tobytes().decode("utf-8", "surrogatepass")
-    return found
+            yield int(place), stretch[start : start + records["length"][place]]
 
 
 def _objects(values: list[str]) -> np.ndarray:
     found = np.empty(len(values), object)
     found[:] = values
     return found
+
+
+class _Kind(NamedTuple):
+    """How values of a kind are put together: from a list of them, and from the records of a store."""
+
+    joined: Callable[[list[Any]], Any]
+    read: Callable[[FeatureStore, np.ndarray], Any]
+
+
+_VECTORS, _STRINGS, _ROWS = _Kind(np.stack, _vectors), _Kind(_objects, _strings), _Kind(Rows.of, _rows)

@@ -2,90 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.support.errors import unknown_name
+from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from .cleaning import clean
 from .core import Config, Context, Report, Scorer
+from .entity_window import PAIR_COLUMNS
+from .import_order import without_triton_beside_tensorflow
 from .losses import loss_of
+from .number_format import measured_format
 from .pretrained import load as load_encoder
-from .tokens import Layout, Tokens, add_markers, buckets, cut, frame_of, padded, padding_share, tokenise
+from .pretrained import pad_id, window
+from .ragged import Rows
+from .text_data import TextData
+from .tokens import Layout, add_markers, frame_of, tokenise
 from .training import Recipe, Trainer, answers, seeded
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .networks.transformer import TextClassifier
 
 WEIGHTS, SETTINGS, ENCODER = "network.safetensors", "finetuned.json", "encoder"
 PART_TOKENS = {"cpu": 2048, "cuda": 65536}
 """Tokens computed at once, padding included: on a CPU 8 rows of 250 take 12 % less time each than 16, whose states
 leave the caches; a GPU is filled."""
-PAIR_COLUMNS = ("type_1", "type_2")
+MARKER_WORDS = ("first entity", "end of the first entity", "second entity", "end of the second entity")
+"""What the markers' rows of the embeddings begin as: the mean of these words'."""
+FORMATS = ("auto", "fp32", "bf16", "int8")
 POOLED = ("mean", "max")
 AUGMENTATIONS = {"none": "", "eda": "medical", "eda-wordnet": "wordnet"}
 """Where an augmentation takes its synonyms from."""
-
-
-class TextData:
-    """Rows of token ids with their targets: the data side of `training.Trainer`.
-
-    Parameters
-    ----------
-    rows, owners
-        See `tokens.Layout.rows`.
-    pad
-        The id of padding.
-    tokens
-        How many to compute at once.
-    targets
-        Of the texts, (texts, labels) or (texts,); None where there are none.
-    redraw
-        Epoch -> rows and owners, where an epoch has rows of its own (augmentation).
-    """
-
-    def __init__(
-        self,
-        rows: Tokens,
-        owners: np.ndarray,
-        pad: int,
-        tokens: int,
-        targets: np.ndarray | None = None,
-        seed: int = 0,
-        redraw: Callable[[int], tuple[Tokens, np.ndarray]] | None = None,
-    ) -> None:
-        import torch
-
-        self.rows, self.owners, self._pad, self._tokens = rows, owners, pad, tokens
-        self._seed, self._redraw = seed, redraw
-        kept = np.zeros(0) if targets is None else targets
-        self._by_text = torch.from_numpy(kept.astype(np.float32 if kept.ndim == 2 else np.int64))
-        self.targets = self._by_text[owners] if targets is not None else self._by_text
-
-    def plan(self, epoch: int, size: int) -> list[np.ndarray]:
-        """Return shuffled batches of like length; an augmented epoch draws its rows first."""
-        if self._redraw is not None:
-            self.rows, self.owners = self._redraw(epoch)
-            self.targets = self._by_text[self.owners]
-        return buckets(self.rows.lengths, size, np.random.default_rng([self._seed, epoch]))
-
-    def parts(self, rows: np.ndarray, size: int) -> list[np.ndarray]:
-        """Cut rows, longest first, by their number and their tokens."""
-        return cut(rows, self.rows.lengths, size, self._tokens)
-
-    def all(self) -> list[np.ndarray]:
-        """Return batches of all rows, longest first: what does not fit into memory is found out at once."""
-        return self.parts(np.argsort(-self.rows.lengths, kind="stable"), len(self.rows))
-
-    def load(self, rows: np.ndarray) -> Mapping[str, Tensor]:
-        """Return the padded ids of `rows`, and their mask where one is needed."""
-        return padded(self.rows, rows, self._pad)
 
 
 class FineTuned:
@@ -99,21 +50,30 @@ class FineTuned:
     Attributes
     ----------
     notes_
-        Early stops, batches that did not fit, the share of padding.
+        Early stops, batches that did not fit, the share of padding, the number format.
     """
 
     notes_: tuple[str, ...] = ()
 
     def __init__(self, config: Config, context: Context) -> None:
+        without_triton_beside_tensorflow()
         self._config, self._context = config, context
-        if config["window_pooling"] not in POOLED:
-            raise unknown_name("window_pooling", str(config["window_pooling"]), POOLED)
+        known = {"window_pooling": POOLED, "augmentation": tuple(AUGMENTATIONS), "number_format": FORMATS}
+        for name, values in known.items():
+            if config[name] not in values:
+                raise unknown_name(name, str(config[name]), values)
+        if config["number_format"] == "int8" and context.device != "cpu":
+            raise UserError("number_format=int8 is quantised for a CPU: use auto on a GPU, or --device cpu")
+        if config["lora"] and config["frozen_embeddings"]:
+            raise UserError("frozen_embeddings has no effect with lora: its embeddings never train")
         self._markers: tuple[int, ...] = ()
         self._leads = False
         self._tokenizer: Any = None
         self._layout: Any = None
         self._network: Any = None
         self._adapters: Any = None
+        self._format = ""
+        self._quantised: Any = None
 
     def fit(
         self,
@@ -126,7 +86,17 @@ class FineTuned:
         scorer: Scorer | None = None,
         report: Report | None = None,
     ) -> FineTuned:
-        """Fit on (n,) texts; with validation rows and a scorer the best epoch's weights are kept."""
+        """Fit on (n,) texts; with validation rows and a scorer the best epoch's weights are kept.
+
+        Raises
+        ------
+        UserError, UnavailableError
+            Before the first step: for an encoder that does not load, whose tokenizer is not its own, or whose
+            architecture a setting does not fit.
+        FloatingPointError
+            If a loss is not finite; it names the epoch and the step.
+        """
+        self.notes_, self._quantised = (), None
         with seeded(seed, self._context.device):
             texts = clean(str(self._config["cleaning"]), list(X))
             self._leads = bool(self._config["pair_types"]) and set(PAIR_COLUMNS) <= set(columns(X))
@@ -136,15 +106,20 @@ class FineTuned:
             trainer.fit(data, None if X_val is None or scorer is None else self._judge(X_val, y_val, scorer), report)
             if self._adapters is not None:
                 self._network.encoder, self._adapters = self._adapters.merge_and_unload(), None
-        lengths = data.rows.lengths
-        share = padding_share(lengths, buckets(lengths, trainer.rows_at_once, np.random.default_rng(seed)))
-        self.notes_ = (*trainer.notes, f"padding was {share:.1%} of the tokens computed")
+        share = 1 - data.read / max(1, data.computed)
+        self._note(*trainer.notes, f"padding was {share:.1%} of the tokens computed", f"trained in {self._trained_in}")
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return (n, labels) float32 probabilities of (n,) texts."""
+        """Return (n, labels) float32 probabilities of (n,) texts.
+
+        Pairs whose texts come without the columns of their types, which the training texts had, are answered by the
+        text alone; types that the training texts lacked are not read.
+        """
         if not len(X):
             return np.zeros((0, len(self._context.task.labels)), np.float32)
+        if self._format == "int8" and self._quantised is None:
+            self._quantised = quantised(self._network)
         return self._probabilities(self._data(X), len(X))
 
     @property
@@ -160,7 +135,7 @@ class FineTuned:
         save_file(state, folder / WEIGHTS)
         self._network.encoder.config.save_pretrained(folder / ENCODER)
         self._tokenizer.save_pretrained(folder / ENCODER)
-        write_json(folder / SETTINGS, {"markers": self._markers, "leads": self._leads})
+        write_json(folder / SETTINGS, {"markers": self._markers, "leads": self._leads, "format": self._format})
 
     def load(self, folder: Path) -> FineTuned:
         """Read what `save` wrote, without a model hub; nothing in it runs code."""
@@ -168,7 +143,7 @@ class FineTuned:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         kept = read_json(folder / SETTINGS)
-        self._markers, self._leads = tuple(kept["markers"]), bool(kept["leads"])
+        self._markers, self._leads, self._format = tuple(kept["markers"]), bool(kept["leads"]), str(kept["format"])
         self._tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER)
         encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder / ENCODER))
         self._assemble(encoder)
@@ -177,13 +152,19 @@ class FineTuned:
 
     def _build(self, texts: Sequence[str]) -> None:
         """Load the encoder and give it markers and head."""
-        from .networks.transformer import set_attention_dropout
+        from .networks.transformer import begin_rows, set_attention_dropout
 
         name = str(self._config["encoder"])
+        self._format = str(self._config["number_format"])
+        if self._format == "auto":
+            self._format = measured_format(self._context.features, self._context.device)
         self._tokenizer, encoder = load_encoder(name)
         self._markers = add_markers(self._tokenizer, texts)
         if len(self._tokenizer) > encoder.get_input_embeddings().num_embeddings:
             encoder.resize_token_embeddings(len(self._tokenizer), mean_resizing=False)
+        if self._markers:
+            words = [self._tokenizer(words, add_special_tokens=False)["input_ids"] for words in MARKER_WORDS]
+            begin_rows(encoder.get_input_embeddings(), self._markers, words)
         set_attention_dropout(encoder, float(self._config["attention_dropout"]))
         self._assemble(encoder)
 
@@ -193,20 +174,44 @@ class FineTuned:
 
         head = head_of(self._config, encoder, len(self._context.task.labels), self._markers[::2])
         self._network = TextClassifier(encoder.float(), head).to(self._context.device)
-        window = min(self._tokenizer.model_max_length, getattr(encoder.config, "max_position_embeddings", 512))
-        length = min(int(self._config["max_length"]), window)
+        length = min(int(self._config["max_length"]), window(self._tokenizer, encoder))
         start, end = frame_of(self._tokenizer)
+        if not start and not end:  # an empty text needs a token to be read
+            end = [self._pad if self._tokenizer.eos_token_id is None else self._tokenizer.eos_token_id]
         self._layout = Layout(start, end, length, str(self._config["truncation"]), self._markers)
 
-    def _trainer(self, y: np.ndarray) -> Trainer:
-        from .networks.adapters import add_adapters
-        from .networks.transformer import freeze, rates_by_layer
+    @property
+    def _pad(self) -> int:
+        return pad_id(self._tokenizer, self._network.encoder)
 
-        config, task = self._config, self._context.task
-        network: TextClassifier = self._network
+    @property
+    def _trained_in(self) -> str:
+        return "bf16" if self._format == "bf16" else "fp32"
+
+    def _note(self, *notes: str) -> None:
+        self.notes_ = tuple(dict.fromkeys((*self.notes_, *notes)))
+
+    def _freeze(self) -> frozenset[str]:
+        """Freeze what the settings say, the markers' rows apart; return the parameters that must not decay."""
+        from .networks.adapters import add_adapters
+        from .networks.transformer import freeze, train_rows
+
+        config, network = self._config, self._network
         if rank := int(config["lora"]):
             self._adapters = add_adapters(network.encoder, rank, float(config["dropout"]))
         freeze(network.encoder, int(config["frozen_layers"]), bool(config["frozen_embeddings"]))
+        table = network.encoder.get_input_embeddings()
+        if not self._markers or table.weight.requires_grad:
+            return frozenset()
+        train_rows(table, self._markers)
+        return frozenset(name for name, weight in network.named_parameters() if weight is table.weight)
+
+    def _trainer(self, y: np.ndarray) -> Trainer:
+        from .networks.transformer import rates_by_layer
+
+        config, task = self._config, self._context.task
+        network: TextClassifier = self._network
+        undecayed = self._freeze()
         recipe = Recipe(
             epochs=int(config["epochs"]),
             batch_size=int(config["batch_size"]),
@@ -217,6 +222,8 @@ class FineTuned:
             patience=int(config["patience"]),
             compile=bool(config["compile"]),
             rates=rates_by_layer(network, float(config["layer_decay"]), float(config["head_rate"])),
+            undecayed=undecayed,
+            number_format=self._trained_in,
         )
         loss = loss_of(str(config["loss"]), task.kind, y, len(task.labels))
         return Trainer(network, loss, recipe, self._context.device)
@@ -226,30 +233,28 @@ class FineTuned:
         held = self._data(X)
         return lambda: scorer(y, self._probabilities(held, len(X)))
 
-    def _training_data(self, texts: Sequence[str], leads: Tokens | None, y: np.ndarray, seed: int) -> TextData:
+    def _training_data(self, texts: Sequence[str], leads: Rows | None, y: np.ndarray, seed: int) -> TextData:
         tokens = self._tokens(texts)
         rows, owners = self._layout.rows(tokens, leads)
-        name = str(self._config["augmentation"])
-        if name not in AUGMENTATIONS:
-            raise unknown_name("augmentation", name, AUGMENTATIONS)
-        redraw = self._redraw(texts, tokens, leads, AUGMENTATIONS[name], seed) if AUGMENTATIONS[name] else None
+        synonyms = AUGMENTATIONS[str(self._config["augmentation"])]
+        redraw = self._redraw(texts, tokens, leads, synonyms, seed) if synonyms else None
         return self._rows(rows, owners, targets=y, seed=seed, redraw=redraw)
 
     def _redraw(
-        self, texts: Sequence[str], tokens: Tokens, leads: Tokens | None, synonyms: str, seed: int
-    ) -> Callable[[int], tuple[Tokens, np.ndarray]]:
+        self, texts: Sequence[str], tokens: Rows, leads: Rows | None, synonyms: str, seed: int
+    ) -> Callable[[int], tuple[Rows, np.ndarray]]:
         """Return what draws an epoch's texts; only those that it changes are tokenised anew."""
         from .augment import Eda
 
         eda = Eda(synonyms)
 
-        def redraw(epoch: int) -> tuple[Tokens, np.ndarray]:
+        def redraw(epoch: int) -> tuple[Rows, np.ndarray]:
             drawn = eda.draw(texts, np.random.default_rng([seed, epoch, len(texts)]))
             changed = [at for at, text in enumerate(drawn) if text is not texts[at]]
             rows = list(tokens)
             for at, ids in zip(changed, tokenise(self._tokenizer, [drawn[at] for at in changed]), strict=True):
                 rows[at] = ids
-            return self._layout.rows(Tokens.of(rows), leads)
+            return self._layout.rows(Rows.of(rows), leads)
 
         return redraw
 
@@ -257,25 +262,34 @@ class FineTuned:
         tokens = self._tokens(clean(str(self._config["cleaning"]), list(X)))
         return self._rows(*self._layout.rows(tokens, self._lead_tokens(X)))
 
-    def _rows(self, rows: Tokens, owners: np.ndarray, **more: Any) -> TextData:
-        return TextData(rows, owners, self._tokenizer.pad_token_id, PART_TOKENS[self._context.device], **more)
+    def _rows(self, rows: Rows, owners: np.ndarray, **more: Any) -> TextData:
+        known = self._network.encoder.get_input_embeddings().num_embeddings
+        if (highest := int(rows.values.max(initial=0))) >= known:
+            raise UserError(
+                f"encoder {self._config['encoder']}: its tokenizer gives token {highest} and its network knows {known}"
+                ": give the tokenizer that the weights were trained with"
+            )
+        return TextData(rows, owners, self._pad, PART_TOKENS[self._context.device], **more)
 
-    def _tokens(self, texts: Sequence[str]) -> Tokens:
-        return tokenise(self._tokenizer, texts, self._context.features.folder)
+    def _tokens(self, texts: Sequence[str]) -> Rows:
+        return tokenise(self._tokenizer, texts, self._context.features)
 
-    def _lead_tokens(self, X: Any) -> Tokens | None:
+    def _lead_tokens(self, X: Any) -> Rows | None:
         """Return the ids of the two entities' types and a separator, what every row of a pair begins with."""
         known = columns(X)
         if not (self._leads and set(PAIR_COLUMNS) <= set(known)):
             return None
         first, second = (known[name] for name in PAIR_COLUMNS)
         words = [f"{a} and {b}".replace("_", " ") for a, b in zip(first, second, strict=True)]
-        separator = [self._tokenizer.sep_token_id]
-        return Tokens.of([[*ids, *separator] for ids in self._tokens(words)])
+        separator = [] if self._tokenizer.sep_token_id is None else [self._tokenizer.sep_token_id]
+        return Rows.of([[*ids, *separator] for ids in self._tokens(words)])
 
     def _probabilities(self, data: TextData, texts: int) -> np.ndarray:
         """Return (texts, labels) probabilities: those of a text's windows pooled."""
-        logits = answers(self._network, data, data.all(), self._context.device)
+        # In int8 the rows of a batch share a scale: beside others a text would have another answer.
+        network, batches = (self._network, data.all()) if self._quantised is None else (self._quantised, data.each())
+        logits, notes = answers(network, data, batches, self._context.device, self._trained_in)
+        self._note(*notes)
         found = _activated(logits, self._context.task.kind)
         if len(found) == texts:
             return found
@@ -287,6 +301,13 @@ class FineTuned:
         if self._context.task.kind == "multiclass":
             pooled /= pooled.sum(axis=1, keepdims=True)
         return pooled.astype(np.float32).clip(0, 1)
+
+
+def quantised(network: Any) -> Any:
+    """Return a copy of a network whose linear layers compute in int8: weights scaled once, activations as they come."""
+    import torch
+
+    return torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, dtype=torch.qint8)
 
 
 def _activated(logits: np.ndarray, kind: str) -> np.ndarray:

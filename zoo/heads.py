@@ -87,15 +87,20 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return (n, 2) probabilities."""
         # scikit-learn's own `predict_proba` validates and binarises first: more than half of what a row takes.
-        fitted = self.calibrated_.calibrated_classifiers_[0]
+        fitted = self._only
         second = fitted.calibrators[0].predict(fitted.estimator.decision_function(X))
         return np.stack([1 - second, second], axis=1)
 
     @property
     def n_parameters(self) -> int:
         """Coefficients, and the sigmoid's two."""
-        linear = self.calibrated_.calibrated_classifiers_[0].estimator
+        linear = self._only.estimator
         return linear.coef_.size + linear.intercept_.size + 2
+
+    @property
+    def _only(self) -> Any:
+        fitted: Any = self.calibrated_.calibrated_classifiers_
+        return fitted[0]
 
 
 def forest(config: Config, context: Context) -> RandomForestClassifier:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..datasets.support.errors import unknown_name
+from .class_weights import class_weights, positive_weights
 from .core import Config, Context, Report, Scorer
+from .early_stopping import Best
+from .keras_graphs import trace_prediction, trace_training
 from .keras_inputs import Batches, Inputs
-from .sequences import batches
+from .memory import Halving
+from .ragged import buckets, cut
 
 NETWORK = "network.keras"
 CLASS_WEIGHTS = ("none", "balanced")
 MONITORS = ("loss", "metric")
+ASKED, TOKENS = 256, 65_536
+"""Rows, and tokens with their padding, that are answered at once at most."""
 
 
 class KerasClassifier:
@@ -44,6 +49,12 @@ class KerasClassifier:
         self._network, self._config, self._context, self._inputs = network, config, context, inputs
         self._multilabel = context.task.kind == "multilabel"
         self._fitted: Any = None
+        self._training, self._asking = Halving("trained on"), Halving("answered")
+
+    @property
+    def notes_(self) -> tuple[str, ...]:
+        """What is to be said of the fit and of answers since."""
+        return (*self._inputs.notes, *self._training.notes, *self._asking.notes)
 
     def fit(
         self,
@@ -66,12 +77,16 @@ class KerasClassifier:
         import keras
 
         keras.utils.set_random_seed(seed)
+        self._training, self._asking = Halving("trained on"), Halving("answered")
         rows, validation = self._inputs.fit(X), self._inputs.transform(X_val)
         self._fitted = self._compiled(y)
-        weights = _row_weights(y, len(self._context.task.labels)) if self._balanced and not self._multilabel else None
+        weights = self._row_weights(y)
         rng = np.random.default_rng(seed)
         targets = y.astype(np.float32) if self._multilabel else y
-        best, epochs = _Best(int(self._config["patience"])), int(self._config["epochs"])
+        trace_training(self._fitted, targets)
+        trace_prediction(self._fitted)
+        best = Best(int(self._config["patience"]), self._fitted.get_weights, self._fitted.set_weights)
+        epochs = int(self._config["epochs"])
         for epoch in range(1, epochs + 1):
             loss = self._train(rows, targets, weights, rng, epoch)
             answer = self._answer(validation)
@@ -79,9 +94,10 @@ class KerasClassifier:
             if report is not None:
                 report(epoch, epochs, **values)
             watched = values["val_score"] if self._config["monitor"] == "metric" else -values["val_loss"]
-            if best.stops(watched, self._fitted):
+            if best.stops(epoch, watched):
                 break
-        best.restore(self._fitted)
+        if best.patience:
+            best.restore()
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -104,12 +120,19 @@ class KerasClassifier:
 
         self._fitted = keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
         self._fitted.jit_compile = False
+        trace_prediction(self._fitted)
         self._inputs.load(folder)
         return self
 
     @property
     def _balanced(self) -> bool:
         return self._config["class_weight"] == "balanced"
+
+    def _row_weights(self, y: np.ndarray) -> np.ndarray:
+        """Return (n,) float32 weights of rows in the loss; those of labels are in the loss itself."""
+        if self._multilabel or not self._balanced:
+            return np.ones(len(y), np.float32)
+        return class_weights(y, len(self._context.task.labels))[y]
 
     def _compiled(self, y: np.ndarray) -> Any:
         import keras
@@ -128,59 +151,29 @@ class KerasClassifier:
         return network
 
     def _train(
-        self, rows: Batches, targets: np.ndarray, weights: np.ndarray | None, rng: np.random.Generator, epoch: int
+        self, rows: Batches, targets: np.ndarray, weights: np.ndarray, rng: np.random.Generator, epoch: int
     ) -> float:
         """Train for one epoch; return the mean loss of a row."""
-        total = 0.0
-        for step, batch in enumerate(batches(rows.lengths, int(self._config["batch_size"]), rng), start=1):
-            weight = None if weights is None else weights[batch]
-            loss = float(np.ravel(self._fitted.train_on_batch(rows.batch(batch), targets[batch], weight))[0])
+
+        def taken(batch: np.ndarray) -> float:
+            found = self._fitted.train_on_batch(rows.batch(batch), targets[batch], weights[batch])
+            return float(np.ravel(found)[0])
+
+        # Keras answers each step with the mean over all rows since the metrics were last reset.
+        self._fitted.reset_metrics()
+        loss = 0.0
+        plan = buckets(rows.lengths, int(self._config["batch_size"]), rng)
+        for step, (_, loss) in enumerate(self._training.each(plan, taken), start=1):
             if not math.isfinite(loss):
                 raise RuntimeError(f"the loss is {loss} at epoch {epoch}, step {step}: lower learning_rate")
-            total += loss * len(batch)
-        return total / max(1, len(targets))
+        return loss
 
     def _answer(self, rows: Batches) -> np.ndarray:
         found = np.zeros((len(rows.lengths), len(self._context.task.labels)), np.float32)
-        for batch in batches(rows.lengths, 256, None):
-            found[batch] = self._fitted.predict_on_batch(rows.batch(batch))
+        plan = cut(np.argsort(-rows.lengths, kind="stable"), rows.lengths, ASKED, TOKENS)
+        for batch, answer in self._asking.each(plan, lambda batch: self._fitted.predict_on_batch(rows.batch(batch))):
+            found[batch] = answer
         return found
-
-
-@dataclass
-class _Best:
-    """The best weights so far, and how long ago they were found."""
-
-    patience: int
-    value: float = -math.inf
-    weights: list[np.ndarray] | None = None
-    waited: int = 0
-
-    def stops(self, value: float, network: Any) -> bool:
-        """Take note of an epoch; return whether it was one too many."""
-        if not self.patience:
-            return False
-        self.waited += 1
-        if value > self.value:
-            self.value, self.weights, self.waited = value, network.get_weights(), 0
-        return self.waited >= self.patience
-
-    def restore(self, network: Any) -> None:
-        """Set the best weights, where any were kept."""
-        if self.weights is not None:
-            network.set_weights(self.weights)
-
-
-def class_weights(y: np.ndarray, classes: int) -> np.ndarray:
-    """Return (classes,) weights n / (classes present x count) of (n,) class numbers; 0 for an absent class."""
-    counts = np.bincount(y, minlength=classes)
-    return np.where(counts > 0, len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
-
-
-def positive_weights(y: np.ndarray) -> np.ndarray:
-    """Return (labels,) negatives over positives of (n, labels) targets; 1 for a label without positives."""
-    positives = y.sum(axis=0, dtype=np.int64)
-    return np.where(positives > 0, (len(y) - positives) / np.maximum(positives, 1), 1.0)
 
 
 def log_loss(y: np.ndarray, probabilities: np.ndarray) -> float:
@@ -191,16 +184,12 @@ def log_loss(y: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.where(y > 0, np.log(p), np.log1p(-p)).mean())
 
 
-def _row_weights(y: np.ndarray, classes: int) -> np.ndarray:
-    return class_weights(y, classes)[y].astype(np.float32)
-
-
 def _weighted_binary(weights: np.ndarray) -> Callable[[Any, Any], Any]:
     """Return binary cross-entropy whose positives weigh (labels,) `weights`."""
     import keras
 
     ops: Any = keras.ops  # typed as if they returned None
-    scale = ops.convert_to_tensor(weights.astype(np.float32))
+    scale = ops.convert_to_tensor(weights)
 
     def weighted_binary_crossentropy(y_true: Any, y_pred: Any) -> Any:
         p = ops.clip(y_pred, 1e-7, 1 - 1e-7)

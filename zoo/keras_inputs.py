@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..datasets.support.errors import unknown_name
+from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from . import adapter
 from .cleaning import clean
 from .core import Config
-from .sequences import UNKNOWN, Rows, Vocabulary, bigram_numbers, rounded, tokenise, window
+from .entity_window import PAIR_COLUMNS, window
+from .ragged import Rows
+from .sequences import UNKNOWN, Vocabulary, bigram_numbers, rounded, tokenise
 
 if TYPE_CHECKING:
     from .encoders import FrozenEncoder
 
 PADDINGS = ("buckets", "longest")
-VOCABULARY = "vocabulary.json"
-TYPES = ("type_1", "type_2")
-"""Columns of a pair task that become words of the text, where the texts bring them along."""
+VOCABULARY, ENCODER = "vocabulary.json", "encoder.json"
 
 
 class Batches(Protocol):
@@ -50,6 +50,11 @@ class Inputs(Protocol):
     @property
     def n_parameters(self) -> int:
         """Weights used outside of the network."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the reading: sentences for the record."""
         ...
 
     def fit(self, X: Any) -> Batches:
@@ -96,6 +101,11 @@ class Embedded:
         """The encoder's weights."""
         return self._encoder.n_parameters
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The encoder's own."""
+        return self._encoder.notes_
+
     def fit(self, X: Any) -> Matrix:
         """Return the vectors of the training fold."""
         found = self.transform(X)
@@ -107,16 +117,19 @@ class Embedded:
         return Matrix(self._encoder.transform(X))
 
     def save(self, folder: Path) -> None:
-        """Write nothing: the encoder is frozen."""
+        """Write the number format that "auto" came to: others give other vectors."""
+        write_json(folder / ENCODER, {"number_format": self._encoder.format_})
 
     def load(self, folder: Path) -> None:
-        """Read nothing."""
+        """Read the number format; the weights are frozen."""
+        self._encoder.format_ = str(read_json(folder / ENCODER)["number_format"])
 
 
 class Bags:
     """The sparse features of a scikit-learn vectoriser, learnt on the training fold."""
 
     n_parameters = 0
+    notes: tuple[str, ...] = ()
 
     def __init__(self, vectorizer: Any) -> None:
         self._vectorizer = vectorizer
@@ -143,19 +156,19 @@ class Bags:
 
 @dataclass(frozen=True)
 class Padded:
-    """Rows of word numbers; a batch is padded to its longest row, or every one to `length`; padding comes first."""
+    """Rows of word numbers, padded in front: a batch to its longest row, or every one to `length` where not 0."""
 
     rows: Rows
     length: int = 0
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n,) tokens of the rows; zeros where every batch has the same length."""
-        return np.zeros(len(self.rows), np.int64) if self.length else self.rows.lengths
+        """(n,) tokens of the rows with their padding."""
+        return np.full(len(self.rows), self.length) if self.length else rounded(self.rows.lengths)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Return (batch, tokens) int32."""
-        return self.rows.padded(indices, self.length or rounded(self.rows.lengths[indices].max()))
+        return self.rows.padded(indices, int(self.lengths[indices].max()), first=True)
 
 
 class Words:
@@ -170,6 +183,7 @@ class Words:
     """
 
     n_parameters = 0
+    notes: tuple[str, ...] = ()
 
     def __init__(self, config: Config, bigrams: int = 0) -> None:
         self._config, self._bigrams = config, bigrams
@@ -203,11 +217,11 @@ class Words:
     def save(self, folder: Path) -> None:
         """Write the length that every row is padded to (0: its batch's), and the words."""
         kept = {"length": self._length, "words": self._vocabulary.words}
-        (folder / VOCABULARY).write_text(json.dumps(kept), encoding="utf-8")
+        write_json(folder / VOCABULARY, kept)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
-        kept = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        kept = read_json(folder / VOCABULARY)
         self._vocabulary, self._length = Vocabulary(kept["words"]), int(kept["length"])
 
     def _documents(self, X: Any) -> Iterator[list[str]]:
@@ -218,7 +232,7 @@ class Words:
 
     def _types(self, X: Any) -> list[tuple[str, np.ndarray]]:
         found = columns(X) if self._config["pair_types"] else {}
-        return [(name, found[name]) for name in TYPES if name in found]
+        return [(name, found[name]) for name in PAIR_COLUMNS if name in found]
 
     def _trimmed(self, rows: Rows, X: Any) -> Rows:
         length, markers, types = int(self._config["max_length"]), self._vocabulary.markers, len(self._types(X))
@@ -226,7 +240,8 @@ class Words:
 
         def trimmed() -> Iterator[np.ndarray]:
             for row in rows:
-                short = window(row, length, markers, types) if length else row
+                text, tail = row[: len(row) - types], row[len(row) - types :]
+                short = np.concatenate([window(text, length - types, markers), tail]) if length else row
                 short = short if len(short) else unknown
                 yield np.concatenate([short, bigram_numbers(short, first, self._bigrams)]) if self._bigrams else short
 

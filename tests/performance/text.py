@@ -2,14 +2,18 @@
 
 a  tokens a second that `minilm` is trained on and answers, against the same network in a plain loop: shuffled
    batches, each padded to 256 tokens and tokenised as it comes (biomedical abstracts, 16 and 32 a batch)
-b  words a second that `birnn` and `bilstm` read in training, and seconds to the validation accuracy of the published
-   setting (batches of 32 mention pairs, padded to the longest) after `--steps` steps; both from raw texts
+b  `birnn` and `bilstm` on the published relations: seconds from raw texts to the validation accuracy that the published
+   setting (batches of 32 mention pairs, padded to the longest) has after `--steps` steps, and words a second that each
+   reads in training. Both know the same words and have the same sizes
 c  the share of this machine's rate of matrix products that a's training step reaches
-d  seconds of fit of every text model over ever more rows of padchest-reports, one epoch: time a row, against that of
-   the second size (it would stay 1 on a straight line)
+d  seconds of fit of the text models over ever more rows of padchest-reports, one epoch: the exponent of rows in a
+   power law through them (1 is a straight line; what does not grow with the rows makes it less)
 
-Tokens and words are those of texts, padding is none. What is compared is measured in turns, so that what else the
-machine does falls on both. a and b need the published files (ZOOBENCH_DATA); d, reports that ship in torchxrayvision.
+A line gives what was reached, what is asked, and the figures behind it; `MISSED` marks what is less, and the exit
+status is then 1. Tokens and words are those of texts, padding is none. Rates are measured in turns, so that what else
+the machine does falls on both. a, b and c need the published files (ZOOBENCH_DATA); d takes reports that ship in
+torchxrayvision. Each letter takes up to 12 minutes on two cores; --quick runs all on generated texts and small sizes
+in seconds: its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -18,27 +22,33 @@ import argparse
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 import numpy as np
+from text_samples import GENERATED, PUBLISHED, Sample, Samples
 from zoobench.benchmarks.hardware import choose_device, cores
 from zoobench.benchmarks.scoring import TaskScorer
+from zoobench.benchmarks.tiny import tiny_encoder
 from zoobench.benchmarks.worker import _limited
-from zoobench.datasets.core import TASKS, TaskCard
+from zoobench.datasets.core import TaskCard
 from zoobench.datasets.support.errors import UnavailableError
 from zoobench.zoo import adapter
-from zoobench.zoo.core import MODELS, Context
+from zoobench.zoo.core import MODELS, Config, Context
 from zoobench.zoo.features import FeatureCache
 
 LENGTH, TRAINED, ASKED = 256, 16, 32
 ROWS = (1_000, 4_000, 16_000, 64_000)
 HELD_OUT = 256
+SAME = ("vocabulary", "min_count", "embedding", "units")
+"""Settings of the published recurrent models that those beside them take over: only the way of training differs."""
 MATRIX = (4096, 384, 1536)  # rows x inner x columns: a layer of MiniLM over a batch
 
 
@@ -71,11 +81,13 @@ class Plain:
 
         self._tokenizer, self._network = tuned._tokenizer, tuned._network
         self._texts, self._targets, self._device = texts, targets, tuned._context.device
+        self._length = tuned._layout.max_length
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=1e-5)
 
     def inputs(self, rows: np.ndarray) -> dict[str, Any]:
         chosen = [self._texts[row] for row in rows]
-        found = self._tokenizer(chosen, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")
+        asked = {"padding": "max_length", "truncation": True, "max_length": self._length, "return_tensors": "pt"}
+        found = self._tokenizer(chosen, **asked)
         return {name: found[name].to(self._device) for name in ("input_ids", "attention_mask")}
 
     def step(self, rows: np.ndarray) -> None:
@@ -114,16 +126,16 @@ def in_turns(jobs: Mapping[str, Callable[[int], int]], steps: int, device: str) 
     return {name: tokens[name] / seconds[name] for name in jobs}
 
 
-def finetuning(wanted: str, steps: int, device: str, threads: int) -> list[Figure]:
-    from zoobench.zoo.tokens import buckets
+def finetuning(
+    wanted: str, steps: int, found: Sample, settings: Mapping[str, Any], device: str, threads: int
+) -> list[Figure]:
+    from zoobench.zoo.ragged import buckets
     from zoobench.zoo.training import answers
 
-    task = TASKS.get("biomedical-abstracts")
-    examples = task.read()
-    order = np.random.default_rng(0).permutation(len(examples.ids))
-    texts, targets = [str(examples.inputs[row]) for row in order], examples.targets[order]
+    texts, targets = [str(text) for text in found.X], found.y
     model = MODELS.get("minilm")
-    tuned: Any = model.build(model.card.configure("", {"max_length": LENGTH}), context(task.card, device, threads))
+    config = model.card.configure("", {"max_length": LENGTH, **settings})
+    tuned: Any = model.build(config, context(found.card, device, threads))
     tuned._build(texts)
     data, trainer = tuned._training_data(texts, None, targets, 0), tuned._trainer(targets)
     plain, lengths = Plain(tuned, texts, targets), data.rows.lengths
@@ -148,15 +160,15 @@ def finetuning(wanted: str, steps: int, device: str, threads: int) -> list[Figur
         "tuned": taking(asked, lambda rows: answers(tuned._network, data, [rows], device)),
         "plain": taking(cut[ASKED], plain.answer),
     }
-    found = {"training": in_turns(training, steps, device)}
+    rates = {"training": in_turns(training, steps, device)}
     figures: list[Figure] = []
     if "a" in wanted:
-        found["inference"] = in_turns(inference, steps, device)
-        for name, rates in found.items():
-            how = f"{rates['tuned']:,.0f} / {rates['plain']:,.0f} tokens a second"
-            figures.append(Figure(f"a  minilm {name} / plain loop", rates["tuned"] / rates["plain"], 2.0, how))
+        rates["inference"] = in_turns(inference, steps, device)
+        for name, rate in rates.items():
+            how = f"{rate['tuned']:,.0f} / {rate['plain']:,.0f} tokens a second"
+            figures.append(Figure(f"a  minilm {name} / plain loop", rate["tuned"] / rate["plain"], 2.0, how))
     if "c" in wanted:
-        figures.append(share_of_peak(tuned._network, found["training"]["tuned"], float(lengths.mean()), device))
+        figures.append(share_of_peak(tuned._network, rates["training"]["tuned"], float(lengths.mean()), device))
     return figures
 
 
@@ -197,59 +209,51 @@ class Reached(Exception):  # noqa: N818 - no error: the training has come as far
 class Reader:
     """A recurrent model with what it reads, one training step at a time."""
 
-    def __init__(self, name: str, preset: str, place: Context, X: np.ndarray, y: np.ndarray) -> None:
-        from zoobench.zoo.sequences import batches
+    def __init__(self, name: str, config: Config, place: Context, found: Sample) -> None:
+        from zoobench.zoo.keras_graphs import trace_training
+        from zoobench.zoo.ragged import buckets
 
-        card = MODELS.get(name).card
-        self.config = card.configure(preset)
-        self.built: Any = MODELS.get(name).build(self.config, place)
-        self._y, self._rows = y, self.built._inputs.fit(X)
-        self.built._fitted = self.built._compiled(y)
-        self._plan = batches(self._rows.lengths, int(self.config["batch_size"]), np.random.default_rng(0))
+        self.built: Any = MODELS.get(name).build(config, place)
+        self._y, self._rows = found.y[found.train], self.built._inputs.fit(found.X[found.train])
+        self.built._fitted = self.built._compiled(self._y)
+        trace_training(self.built._fitted, self._y)
+        self.plan = buckets(self._rows.lengths, int(config["batch_size"]), np.random.default_rng(0))
 
     def step(self, number: int) -> int:
         """Train on a batch; return its words."""
-        rows = self._plan[number % len(self._plan)]
+        rows = self.plan[number % len(self.plan)]
         block = self._rows.batch(rows)
-        self.built._fitted.train_on_batch(block, self._y[rows])
+        self.built._fitted.train_on_batch(block, self._y[rows], np.ones(len(rows), np.float32))
         return int((block > 0).sum())
 
 
-def recurrent(name: str, steps: int, place: Context) -> Iterator[Figure]:
+def recurrent(name: str, steps: int, turns: int, place: Context, marked: Sample, pairs: Sample) -> Iterator[Figure]:
     """Yield the lines of one model: the same relations as mention pairs and as they are."""
-    task = TASKS.get("litcoin-relations")
-    marked, pairs = task.read("random"), task.read("mention-tail")
-    assert marked.folds is not None
-    train, held = marked.folds == 0, marked.folds == 1
-    relation = np.array(["/".join(key.split("/")[:2]) for key in pairs.ids], dtype=object)
-    rows = np.isin(relation, marked.ids[train])
-    _, first = np.unique(np.where(np.isin(relation, marked.ids[held]), relation, ""), return_index=True)
-    asked = first[1:]  # one pair a relation; the first is "", of all others
+    card = MODELS.get(name).card
+    published = card.configure("published")
+    config = card.configure("pairs", {setting: published[setting] for setting in SAME})
 
     start = time.perf_counter()
-    theirs = Reader(name, "published", place, pairs.inputs[rows], pairs.targets[rows])
+    theirs = Reader(name, published, place, pairs)
     for number in range(steps):
         theirs.step(number)
     seconds = time.perf_counter() - start
-    right = theirs.built.predict_proba(pairs.inputs[asked]).argmax(axis=1) == pairs.targets[asked]
-    ours, reached = seconds_to(name, float(right.mean()), place, marked, train, held)
+    right = theirs.built.predict_proba(pairs.X[pairs.held]).argmax(axis=1) == pairs.y[pairs.held]
+    ours, reached = seconds_to(name, config, float(right.mean()), place, marked)
     how = f"{seconds:.0f} / {ours:.0f} s to {right.mean():.3f} ({reached:.3f})"
-    yield Figure(f"b  {name} time to its accuracy", seconds / ours, 5.0, how)
+    yield Figure(f"b  {name} published seconds / ours", seconds / ours, 5.0, how)
 
-    tuned = Reader(name, "pairs", place, marked.inputs[train], marked.targets[train])
-    for number in range(len(tuned._plan)):  # every length of a batch was seen, and traced, once
+    tuned = Reader(name, config, place, marked)
+    for number in range(len(tuned.plan)):  # every length of a batch was seen, and traced, once
         tuned.step(number)
-    rates = in_turns({"tuned": tuned.step, "published": theirs.step}, 20, place.device)
+    rates = in_turns({"tuned": tuned.step, "published": theirs.step}, turns, place.device)
     how = f"{rates['tuned']:,.0f} / {rates['published']:,.0f} words a second"
     yield Figure(f"b  {name} words a second / published", rates["tuned"] / rates["published"], 5.0, how)
 
 
-def seconds_to(
-    name: str, accuracy: float, place: Context, examples: Any, train: np.ndarray, held: np.ndarray
-) -> tuple[float, float]:
-    """Train with the preset for pairs; return the seconds until the validation fold is answered so well, and how well."""
-    model = MODELS.get(name)
-    built: Any = model.build(model.card.configure("pairs"), place)
+def seconds_to(name: str, config: Config, accuracy: float, place: Context, found: Sample) -> tuple[float, float]:
+    """Train; return the seconds until the validation fold is answered so well, infinite without that, and how well."""
+    built: Any = MODELS.get(name).build(config, place)
     scores = [0.0]
 
     def report(step: int, total: int, **values: float) -> None:
@@ -257,49 +261,52 @@ def seconds_to(
         if values["val_score"] >= accuracy:
             raise Reached
 
-    offered = {"X_val": examples.inputs[held], "y_val": examples.targets[held], "seed": 0, "report": report}
+    offered = {"X_val": found.X[found.held], "y_val": found.y[found.held], "seed": 0, "report": report}
     offered["scorer"] = TaskScorer("multiclass", "accuracy")
     start = time.perf_counter()
     try:
-        adapter.fit(built, examples.inputs[train], examples.targets[train], offered)
+        adapter.fit(built, found.X[found.train], found.y[found.train], offered)
     except Reached:
         return time.perf_counter() - start, scores[-1]
     return np.inf, max(scores)
 
 
-def scaling(sizes: Sequence[int], limit: float, names: Sequence[str], device: str, threads: int) -> Iterator[Figure]:
+def scaling(given: argparse.Namespace, found: Sample, device: str) -> Iterator[Figure]:
     """Yield a model's line: seconds at each size that it is expected to fit within the limit, in a process of its own."""
-    task = TASKS.get("padchest-reports")
-    examples = task.read()
-    order = np.random.default_rng(0).permutation(len(examples.ids))[: max(sizes) + HELD_OUT]
-    X, y = examples.inputs[order], examples.targets[order]
-    for name, model in MODELS.entries().items():
-        if model.card.modality != "text" or task.card.kind not in model.card.kinds or (names and name not in names):
+    rows = max(given.rows) + HELD_OUT
+    X, y = found.X[:rows], found.y[:rows]
+    names = given.models or [name for name, model in MODELS.entries().items() if model.card.modality == "text"]
+    for name in names:
+        if found.card.kind not in MODELS.get(name).card.kinds:
             continue
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            seconds, problem = pool.submit(fits, name, X, y, sizes, limit, device, threads).result()
-        if not seconds:
-            print(f"d  {name}: {problem}", file=sys.stderr)
+            seconds, problem = pool.submit(fits, name, X, y, given, device).result()
+        if len(seconds) < 2:
+            print(f"d  {name}: {problem or f'{seconds[0][1]:.1f} s for {seconds[0][0]:,} rows: too slow for more'}")
             continue
-        each = [took / rows for rows, took in seconds]
         how = ", ".join(f"{rows:,} rows {took:.1f} s" for rows, took in seconds)
-        target = 1.5 if len(each) > 2 else None
-        yield Figure(f"d  {name}", each[-1] / each[min(1, len(each) - 1)], target, how, at_most=True)
+        yield Figure(f"d  {name} exponent of rows", exponent(seconds), 1.15, how, at_most=True)
+
+
+def exponent(seconds: Sequence[tuple[int, float]]) -> float:
+    """Return the slope of log seconds over log rows."""
+    rows, took = np.log(np.array(seconds, float)).T
+    return float(np.polyfit(rows, took, 1)[0])
 
 
 def fits(
-    name: str, X: np.ndarray, y: np.ndarray, sizes: Sequence[int], limit: float, device: str, threads: int
+    name: str, X: np.ndarray, y: np.ndarray, given: argparse.Namespace, device: str
 ) -> tuple[list[tuple[int, float]], str]:
     """Return rows and seconds of each fit, the first of them twice: a framework's first fit pays for its start."""
-    model, card = MODELS.get(name), TASKS.get("padchest-reports").card
+    model, card = MODELS.get(name), (GENERATED if given.quick else PUBLISHED).card()
     config = model.card.configure("", {"epochs": 1} if "epochs" in model.card.default else {})
     seconds: list[tuple[int, float]] = []
-    for rows in (sizes[0], *sizes):
-        if seconds and seconds[-1][1] * rows / seconds[-1][0] > limit:
+    for rows in (given.rows[0], *given.rows):
+        if seconds and seconds[-1][1] * rows / seconds[-1][0] > given.limit:
             break
         try:
-            built = model.build(config, context(card, device, threads))
-            with _limited(threads, model.card.blas_threads):
+            built = model.build(config, context(card, device, given.threads))
+            with _limited(given.threads, model.card.blas_threads):
                 seconds.append((rows, fit_seconds(built, X[-HELD_OUT - rows :], y[-HELD_OUT - rows :])))
         except UnavailableError as error:
             return [], str(error)
@@ -328,34 +335,42 @@ def show(figure: Figure) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="abcd", help="some of the figures, by their letters")
-    parser.add_argument("--steps", type=int, default=0, help="steps of a (20) and of the published runs in b (1,600)")
+    parser.add_argument("--steps", type=int, default=1600, help="steps of the published runs in b")
+    parser.add_argument("--turns", type=int, default=20, help="batches whose time gives a rate in a and b")
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="sizes in d")
     parser.add_argument("--models", nargs="*", default=(), help="models in d (all)")
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds of a fit in d: no larger size is tried")
+    parser.add_argument("--limit", type=float, default=15.0, help="seconds of a fit in d: no larger size is tried")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--quick", action="store_true", help="generated texts, small sizes, two models")
     given = parser.parse_args()
+    if given.quick:
+        given.steps, given.turns, given.rows, given.models = 2, 1, [48, 96, 192], given.models or ["tfidf-logreg"]
     device = choose_device(given.device)
     import torch
 
     torch.set_num_threads(given.threads)
+    print("python tests/performance/text.py", *sys.argv[1:])
     print(f"{'figure':<46}{'target':>8}{'reached':>9}")
     missed = False
-    for figure in measure(given, device):
+    for figure in measure(given, GENERATED if given.quick else PUBLISHED, device):
         show(figure)
         missed |= figure.missed
-    return int(missed)
+    return int(missed and not given.quick)
 
 
-def measure(given: argparse.Namespace, device: str) -> Iterator[Figure]:
+def measure(given: argparse.Namespace, samples: Samples, device: str) -> Iterator[Figure]:
     if {"a", "c"} & set(given.only):
-        yield from finetuning(given.only, given.steps or 20, device, given.threads)
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"encoder": tiny_encoder(Path(folder))} if given.quick else {}
+            yield from finetuning(given.only, given.turns, samples.abstracts(), settings, device, given.threads)
     if "b" in given.only:
-        for name in ("birnn", "bilstm"):
-            place = context(TASKS.get("litcoin-relations").card, device, given.threads)
-            yield from recurrent(name, given.steps or 1600, place)
+        marked, pairs = samples.relations()
+        for name in ("birnn",) if given.quick else ("birnn", "bilstm"):
+            place = context(marked.card, device, given.threads)
+            yield from recurrent(name, given.steps, given.turns, place, marked, pairs)
     if "d" in given.only:
-        yield from scaling(given.rows, given.limit, given.models, device, given.threads)
+        yield from scaling(given, samples.reports(), device)
 
 
 if __name__ == "__main__":

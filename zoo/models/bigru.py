@@ -18,7 +18,7 @@ CARD = ModelCard(
     default={**SEQUENCE, **LOOP, **RECURRENT},
     presets={"pairs": PAIRS},
     space=RECURRENT_SPACE,
-    requires=("tensorflow", "keras"),
+    requires=("keras",),
     extra="keras",
 )
 

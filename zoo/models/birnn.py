@@ -18,7 +18,7 @@ CARD = ModelCard(
     default={**SEQUENCE, **LOOP, **RECURRENT},
     presets={"published": PUBLISHED, "pairs": PAIRS},
     space=RECURRENT_SPACE,
-    requires=("tensorflow", "keras"),
+    requires=("keras",),
     extra="keras",
 )
 

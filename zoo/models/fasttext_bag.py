@@ -15,14 +15,22 @@ CARD = ModelCard(
     modality="text",
     framework="keras",
     citation="Joulin et al. 2016, https://arxiv.org/abs/1607.01759",
-    default={**SEQUENCE, **LOOP, "embedding": 64, "bigrams": 50000, "dropout": 0.2},
+    default={
+        **SEQUENCE,
+        **LOOP,
+        "embedding": 64,
+        "bigrams": 50000,
+        "dropout": 0.2,
+        "learning_rate": 1e-2,
+        "batch_size": 32,
+    },
     presets={"pairs": PAIRS},
     space={
         "embedding": Range(16, 256, log=True),
         "dropout": Range(0.0, 0.6),
         "learning_rate": Range(1e-4, 3e-2, log=True),
     },
-    requires=("tensorflow", "keras"),
+    requires=("keras",),
     extra="keras",
 )
 

@@ -36,6 +36,9 @@ _DEFAULT: dict[str, Scalar] = {
     "frozen_embeddings": False,
     "lora": 0,
     "compile": False,
+    # What products are computed in. auto: bf16 or fp32, whichever was measured faster on the device; int8 trains in
+    # fp32 and answers in int8, on a CPU, one text at a time.
+    "number_format": "auto",
 }
 
 # System 1 (challenge report of 2025, table 9). Batch size and length are not published; cleaning, augmentation and
@@ -76,7 +79,8 @@ _PRESETS: dict[str, dict[str, Scalar]] = {
         "warmup": 500.0,
         "patience": 4,
     },
-    "pairs": {"head": "entities", "truncation": "entities", "max_length": 128, "loss": "plain"},
+    "pairs": {"head": "entities", "pooling": "cls", "truncation": "entities", "max_length": 128, "loss": "plain"},
+    "int8": {"number_format": "int8"},
     "lora": {"lora": 8, "learning_rate": 5e-4, "head_rate": 2.0},
     "plain": {"pooling": "cls", "loss": "plain", "head_rate": 1.0, "attention_dropout": 0.1},
 }

@@ -23,7 +23,7 @@ CARD = ModelCard(
         "dropout": Range(0.0, 0.6),
         "learning_rate": Range(1e-4, 3e-2, log=True),
     },
-    requires=("tensorflow", "keras"),
+    requires=("keras",),
     extra="keras",
 )
 

@@ -20,7 +20,7 @@ CARD = ModelCard(
     default={**TFIDF, "ngrams": 1, **LOOP, **MLP},
     presets=BAGS | PUBLISHED,
     space=MLP_SPACE,
-    requires=("tensorflow", "keras"),
+    requires=("keras",),
     extra="keras",
 )
 

@@ -124,23 +124,22 @@ class Improved(nn.Module):
 
 
 class Entities(nn.Module):
-    """The two entities' starts beside [CLS] (R-BERT: Wu and He 2019, https://arxiv.org/abs/1905.08284).
+    """The two entities' starts beside the pooled text (R-BERT: Wu and He 2019, https://arxiv.org/abs/1905.08284).
 
     Each entity is the mean state of its opening markers, one at every mention; like R-BERT, both entities share a
-    dense layer and [CLS] has its own, each behind tanh.
+    dense layer and the text (R-BERT pools [CLS]) has its own, each behind tanh.
     """
 
-    def __init__(self, width: int, labels: int, dropout: float, starts: Sequence[int]) -> None:
+    def __init__(self, pooling: nn.Module, width: int, labels: int, dropout: float, starts: Sequence[int]) -> None:
         super().__init__()
-        self.starts = tuple(starts)
+        self.pooling, self.starts = pooling, tuple(starts)
         self.dropout = nn.Dropout(dropout)
         self.first, self.entity = _xavier(nn.Linear(width, width)), _xavier(nn.Linear(width, width))
         self.classifier = _xavier(nn.Linear(width * (1 + len(self.starts)), labels))
 
     def forward(self, hidden: Tensor, mask: Tensor, ids: Tensor) -> Tensor:
         """Return (rows, labels) logits of (rows, tokens, d) states; `ids` (rows, tokens) hold the markers."""
-        del mask
-        whole = self.first(self.dropout(torch.tanh(hidden[:, 0])))
+        whole = self.first(self.dropout(torch.tanh(self.pooling(hidden, mask))))
         entities = [masked_mean(hidden, ids == start) for start in self.starts]
         pooled = [whole, *(self.entity(self.dropout(torch.tanh(entity))) for entity in entities)]
         return self.classifier(self.dropout(torch.cat(pooled, -1)))
@@ -169,9 +168,16 @@ def head_of(config: Config, encoder: Any, labels: int, starts: Sequence[int]) ->
         Gives width and pooler; a pooler is taken from it, since its gradients would otherwise be computed for nothing.
     starts
         Ids of the opening entity markers, () where the training texts hold none.
+
+    Raises
+    ------
+    UserError
+        For unknown names, and for settings that the head would not read.
     """
     name, width, dropout = str(config["head"]), int(encoder.config.hidden_size), float(config["dropout"])
     pooling = _pooling(str(config["pooling"]), encoder, width)
+    if name != "improved" and not config["attention"]:
+        raise UserError(f"attention=false has no effect with head={name}: only head=improved has that layer")
     if name == "linear":
         return Linear(pooling, width, labels, dropout)
     if name == "improved-printed":
@@ -183,7 +189,7 @@ def head_of(config: Config, encoder: Any, labels: int, starts: Sequence[int]) ->
         raise unknown_name("head", name, HEADS)
     if not starts:
         raise UserError("head entities: the training texts hold no [E1] and [E2] markers; use another head")
-    return Entities(width, labels, dropout, starts)
+    return Entities(pooling, width, labels, dropout, starts)
 
 
 def _pooling(name: str, encoder: Any, width: int) -> nn.Module:
@@ -191,7 +197,7 @@ def _pooling(name: str, encoder: Any, width: int) -> nn.Module:
     if trained is not None:
         encoder.pooler = None
     if name == "pooler":
-        return Pooler(width, getattr(trained, "dense", None))
+        return Pooler(width, trained if isinstance(trained, nn.Linear) else getattr(trained, "dense", None))
     if name == "attention":
         return Attention(width)
     if name not in POOLINGS:

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from ...datasets.support.errors import unknown_name
 from ..core import Config
 
 # Keras types what an operation returns as None, its overloads for symbolic tensors apart.
@@ -90,24 +91,52 @@ def _lstm(values: Any, past: Any, states: list[Any]) -> list[Any]:
     return [ops.sigmoid(shown) * ops.tanh(cell), cell]
 
 
+def _last(states: Any, real: Any) -> Any:
+    del real
+    return states[:, -1]
+
+
+def _mean(states: Any, real: Any) -> Any:
+    return ops.sum(states * real, axis=1) / ops.maximum(ops.sum(real, axis=1), 1.0)
+
+
+def _max(states: Any, real: Any) -> Any:
+    # No state is below -1: padding is never the highest.
+    return ops.max(states + (real - 1) * 2, axis=1)
+
+
+POOLINGS: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+    "last": (_last, None),
+    "mean": (_mean, keras.layers.GlobalAveragePooling1D),
+    "max": (_max, keras.layers.GlobalMaxPooling1D),
+}
+"""(batch, tokens, units) states and (batch, tokens, 1) ones for words -> (batch, units); Keras's layer without mask."""
+
+
 def recurrent(kind: str, config: Config) -> Callable[[int, int, str, Config], Any]:
     """Return the builder of the network for the ``padding`` of `config`: read like words, or not at all."""
+    if config["pooling"] not in POOLINGS:
+        raise unknown_name("pooling", str(config["pooling"]), POOLINGS)
     return partial(_stacked if config["padding"] == "longest" else _hoisted, kind)
 
 
 def _stacked(kind: str, inputs: int, outputs: int, activation: str, config: Config) -> Any:
     """Return (batch, tokens) word numbers -> (batch, outputs).
 
-    `config` gives ``embedding`` dimensions, ``units`` of each direction and of the second layer, and ``dropout``.
+    `config` gives ``embedding`` dimensions, ``embedding_dropout``, the share of dimensions dropped of all words of a
+    text in training, ``units`` of each direction and of the second layer, ``pooling`` of the second layer's states
+    and ``dropout``.
     """
-    layer = getattr(keras.layers, kind)
-    units = int(config["units"])
+    layer, pooling = getattr(keras.layers, kind), str(config["pooling"])
+    units, dropped = int(config["units"]), float(config["embedding_dropout"])
     return keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
             keras.layers.Embedding(inputs, int(config["embedding"])),
+            *([keras.layers.SpatialDropout1D(dropped)] if dropped else []),
             keras.layers.Bidirectional(layer(units, return_sequences=True)),
-            layer(units),
+            layer(units, return_sequences=pooling != "last"),
+            *([] if pooling == "last" else [POOLINGS[pooling][1]()]),
             keras.layers.Dropout(float(config["dropout"])),
             keras.layers.Dense(outputs, activation=activation),
         ]
@@ -115,10 +144,7 @@ def _stacked(kind: str, inputs: int, outputs: int, activation: str, config: Conf
 
 
 def _hoisted(kind: str, inputs: int, outputs: int, activation: str, config: Config) -> Any:
-    """Return the same as `_stacked`, blind to zeros before the words; a multiple of 4 tokens.
-
-    ``embedding_dropout`` is the share of dimensions dropped of all words of a text in training.
-    """
+    """Return the same as `_stacked`, blind to zeros before the words; a multiple of 4 tokens."""
     words = keras.Input((None,), dtype="int32")
     real = ops.expand_dims(ops.cast(ops.not_equal(words, 0), "float32"), -1)
     embedded = keras.layers.Embedding(inputs, int(config["embedding"]))(words)
@@ -134,5 +160,6 @@ def _hoisted(kind: str, inputs: int, outputs: int, activation: str, config: Conf
         return ops.flip(found, 1) if backwards else found
 
     both = keras.layers.Concatenate()([read("forwards", embedded), read("backwards", embedded, backwards=True)])
-    last = keras.layers.Dropout(float(config["dropout"]))(read("second", both)[:, -1])
-    return keras.Model(words, keras.layers.Dense(outputs, activation=activation)(last))
+    pooled = POOLINGS[str(config["pooling"])][0](read("second", both), real)
+    dropped = keras.layers.Dropout(float(config["dropout"]))(pooled)
+    return keras.Model(words, keras.layers.Dense(outputs, activation=activation)(dropped))

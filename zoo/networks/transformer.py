@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,11 +36,15 @@ class TextClassifier(nn.Module):
 
 
 def layers_of(encoder: Any) -> nn.ModuleList:
-    """Return the encoder's stack of layers, lowest first, whatever the architecture calls it."""
-    depth = encoder.config.num_hidden_layers
-    for module in encoder.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return module
+    """Return the encoder's stack of layers, lowest first, whatever the architecture calls it.
+
+    Layers that share their weights (ALBERT's groups) are one layer of the stack.
+    """
+    depth = getattr(encoder.config, "num_hidden_layers", 0)
+    for size in (depth, getattr(encoder.config, "num_hidden_groups", depth)):
+        for module in encoder.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == size > 0:
+                return module
     raise UserError(f"encoder of type {encoder.config.model_type}: no stack of {depth} layers found in it")
 
 
@@ -48,10 +53,11 @@ def set_attention_dropout(encoder: Any, share: float) -> None:
     for module in layers_of(encoder).modules():
         if "Attention" not in type(module).__name__:
             continue
-        dropout = getattr(module, "dropout", None)
-        if isinstance(dropout, nn.Dropout):
-            dropout.p = share
-        elif hasattr(module, "attention_dropout"):
+        kept = [getattr(module, name, None) for name in ("dropout", "attention_dropout", "attn_dropout")]
+        for dropout in kept:
+            if isinstance(dropout, nn.Dropout):
+                dropout.p = share
+        if isinstance(kept[1], (int, float)):
             setattr(module, "attention_dropout", share)  # noqa: B010 - no attribute that nn.Module declares
 
 
@@ -64,6 +70,24 @@ def freeze(encoder: Any, layers: int, embeddings: bool) -> None:
         layer.requires_grad_(False)
     if embeddings or layers:
         encoder.get_submodule(_embeddings(encoder)).requires_grad_(False)
+
+
+def begin_rows(table: nn.Embedding, rows: Sequence[int], words: Sequence[Sequence[int]]) -> None:
+    """Set each of `rows` to the mean of the rows of its words; of all rows where it has none."""
+    with torch.no_grad():
+        for row, ids in zip(rows, words, strict=True):
+            table.weight[row] = table.weight[list(ids)].mean(0) if ids else table.weight.mean(0)
+
+
+def train_rows(table: nn.Embedding, rows: Sequence[int]) -> None:
+    """Train some rows of a frozen table: the gradient of every other row is zero.
+
+    AdamW leaves a row without gradients as it is, unless its weights decay.
+    """
+    kept = torch.zeros_like(table.weight[:, :1])
+    kept[list(rows)] = 1
+    table.weight.requires_grad_(True)
+    table.weight.register_hook(lambda gradient: gradient * kept)
 
 
 def _embeddings(encoder: Any) -> str:

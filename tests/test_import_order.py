@@ -1,0 +1,39 @@
+"""Tensorflow and torch in one process, in both orders: two copies of LLVM that must not meet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TORCH = """
+import numpy as np, torch
+from zoobench.zoo.losses import loss_of
+from zoobench.zoo.training import Recipe, Trainer
+
+class Rows:
+    targets, counts = torch.zeros(4, dtype=torch.int64), None
+    plan = lambda self, epoch, size: [np.arange(4)]
+    parts = lambda self, rows, size: [rows]
+    load = lambda self, rows: {"input": torch.ones(len(rows), 2)}
+
+loss = loss_of("plain", "multiclass", np.zeros(4, int), 2)
+Trainer(torch.nn.Linear(2, 2), loss, Recipe(1, 4, 0.1), "cpu").fit(Rows())
+assert "torch._dynamo" in __import__("sys").modules
+"""
+TENSORFLOW = "import tensorflow\n"
+
+
+@pytest.mark.parametrize("first", [TENSORFLOW, TORCH], ids=["tensorflow", "torch"])
+def test_both_orders_live(first: str) -> None:
+    for name in ("tensorflow", "triton", "torch"):
+        pytest.importorskip(name)
+    second = TORCH if first is TENSORFLOW else TENSORFLOW
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{first}\n{second}\nprint('alive')"],
+        capture_output=True, text=True, check=False, env=quiet, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.strip() == "alive", done.stderr[-500:]

@@ -1,0 +1,22 @@
+"""Weights that give rare labels and classes a say in a loss, from the targets of the training fold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def positive_weights(y: np.ndarray) -> np.ndarray:
+    """Return (labels,) float32 negatives over positives of (n, labels) 0/1 targets; 1 for a label without positives."""
+    positives = y.sum(axis=0, dtype=np.int64)
+    return np.where(positives > 0, (len(y) - positives) / np.maximum(positives, 1), 1.0).astype(np.float32)
+
+
+def class_weights(y: np.ndarray, classes: int) -> np.ndarray:
+    """Return (classes,) float32 rows / (classes with rows x rows of the class) of (n,) class numbers.
+
+    scikit-learn's ``compute_class_weight("balanced")`` over the classes that have rows. An absent class weighs 1: no
+    training row reads it, and a loss on other rows that holds it stays as it would be unweighted (0 would hide it).
+    """
+    counts = np.bincount(y, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(y) / np.maximum(present * counts, 1), 1.0).astype(np.float32)

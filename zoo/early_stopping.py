@@ -1,0 +1,41 @@
+"""The best epoch of a training, for the loops of every framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Best:
+    """The best epoch so far, its weights, and whether it is time to stop.
+
+    Attributes
+    ----------
+    patience
+        Epochs without a better score after which training stops; 0 never stops.
+    copy, put
+        Copy the network's weights; put a copy back.
+    epoch
+        The best epoch, from 0; -1 before the first.
+    """
+
+    patience: int
+    copy: Callable[[], Any]
+    put: Callable[[Any], None]
+    epoch: int = -1
+    _score: float = -math.inf
+    _weights: Any = field(default=None, repr=False)
+
+    def stops(self, epoch: int, score: float) -> bool:
+        """Take note of an epoch's score, higher is better; return whether `patience` epochs now brought no better."""
+        if self.epoch < 0 or score > self._score:
+            self.epoch, self._score, self._weights = epoch, score, self.copy()
+        return epoch - self.epoch >= self.patience > 0
+
+    def restore(self) -> None:
+        """Put the best epoch's weights back; without any epoch the network stays."""
+        if self.epoch >= 0:
+            self.put(self._weights)
