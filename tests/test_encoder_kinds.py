@@ -71,7 +71,7 @@ def test_an_encoder_of_any_kind_reads_a_text_alone_as_beside_others(
         tokenizer.pad_token = tokenizer.sep_token = tokenizer.cls_token = None
     tokenizer.save_pretrained(tmp_path)
     assert pretrained.window(*pretrained.load(str(tmp_path))) == 64
-    encoder = FrozenEncoder(str(tmp_path), max_length=512, context=context())
+    encoder = FrozenEncoder(str(tmp_path), max_length=512, number_format="fp32", context=context())
     together = encoder.transform(TEXTS)
     assert np.isfinite(together).all()
     for row, text in zip(together, TEXTS, strict=True):

@@ -153,7 +153,8 @@ def test_answers_that_did_not_fit_are_noted(encoder: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(model._network, "forward", _tight(model._network.forward))
     np.testing.assert_allclose(model.predict_proba(X[:20]), whole, atol=1e-6)
     model.predict_proba(X[:20])
-    assert model.notes_ == (*before, "20 rows did not fit: answered in smaller batches")
+    said = "a batch of {} did not fit into memory: {} at most are answered at once"
+    assert model.notes_[: len(before) + 1] == (*before, said.format(20, 10))
 
 
 def _tight(forward):  # type: ignore[no-untyped-def]
@@ -171,7 +172,7 @@ def test_int8_answers_do_not_depend_on_the_batch(encoder: str, tmp_path: Path) -
     together = model.predict_proba(X)
     alone = np.concatenate([model.predict_proba(X[at : at + 1]) for at in range(8)])
     np.testing.assert_array_equal(together[:8], alone)
-    exact = answers(model._network, model._data(X), model._data(X).all(), "cpu")[0]
+    exact = answers(model._network, model._data(X), model._data(X).all(), "cpu")
     difference = np.abs(together - 1 / (1 + np.exp(-exact))).max()
     assert 0 < difference < 0.1, "int8 is another answer, and near"
     model.save(tmp_path)
@@ -187,10 +188,10 @@ def test_the_measured_format_is_trained_in_and_kept(
 ) -> None:
     _, X, y = text_task("multilabel")
     monkeypatch.setattr(number_format_module, "fastest_format", lambda device: number_format)
-    model = fitted(built(encoder, folder=tmp_path / "cache"), X, y)
+    model = fitted(built(encoder, folder=tmp_path / "cache", number_format="auto"), X, y)
     assert f"trained in {number_format}" in model.notes_
     answer = model.predict_proba(X)
-    exact = answers(model._network, model._data(X), model._data(X).all(), "cpu")[0]
+    exact = answers(model._network, model._data(X), model._data(X).all(), "cpu")
     assert (np.abs(answer - 1 / (1 + np.exp(-exact))).max() > 1e-5) == (number_format == "bf16")
     model.save(tmp_path)
     monkeypatch.setattr(number_format_module, "fastest_format", lambda device: "fp32")

@@ -33,6 +33,7 @@ def test_a_label_without_rows_has_weight_1() -> None:
     targets = HELD.copy()
     targets[:, 2] = 0
     assert positive_weights(targets)[2] == 1
+    assert positive_weights(np.ones((4, 1), np.uint8))[0] == 1, "0 would hide a label that every row holds"
     weights = class_weights(CLASSES, 4)
     assert weights[2] == 1
     np.testing.assert_allclose(

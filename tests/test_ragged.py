@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from zoobench.datasets.marking import mark
 from zoobench.zoo.entity_window import ABSENT, MARKERS, window
-from zoobench.zoo.ragged import Rows, buckets, cut, padding_share
+from zoobench.zoo.ragged import Rows, buckets, cut
 
 
 def test_rows_are_what_was_laid_end_to_end() -> None:
@@ -28,6 +28,11 @@ def test_rows_are_padded_behind_or_in_front() -> None:
     assert rows.padded(np.array([0, 1]), 2).tolist() == [[5, 6], [8, 0]]
     assert rows.padded(np.array([0, 1]), 2, first=True).tolist() == [[6, 7], [0, 8]]
     assert rows.padded(np.array([], int)).shape == (0, 0)
+
+
+def padding_share(lengths: np.ndarray, batches: list[np.ndarray]) -> float:
+    computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    return 1 - sum(int(lengths[batch].sum()) for batch in batches) / computed
 
 
 def test_buckets_hold_every_row_once_and_little_padding() -> None:

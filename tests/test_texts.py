@@ -48,3 +48,6 @@ def test_rows_that_are_taken_have_the_columns() -> None:
         assert columns(found)["year"].tolist() == [3, 1]
     assert TEXTS.take(1) == "b"
     assert columns(np.sort(TEXTS)) == {}, "changed places are no choice of rows"
+    moved = TEXTS.copy()
+    np.random.default_rng(0).shuffle(moved)
+    assert columns(moved) == {}

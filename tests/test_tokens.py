@@ -120,10 +120,9 @@ def test_a_tokenizer_written_in_python_has_an_identity(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*/index"))) == 1
 
 
-def test_no_row_is_empty() -> None:
-    rows, owners = Layout([], [], 8, "head", blank=7).rows(Rows.of([[], [3]]))
-    assert [list(row) for row in rows] == [[7], [3]]
-    assert list(owners) == [0, 1]
+def test_a_long_lead_leaves_room_for_the_text() -> None:
+    rows, _ = Layout([1], [2], 12, "head").rows(Rows.of([range(100, 120)]), Rows.of([range(10, 60)]))
+    assert list(rows[0]) == [1, *range(10, 19), 100, 2]
 
 
 def test_markers_are_one_token_each(tokenizer: Any) -> None:

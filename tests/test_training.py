@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from zoobench.zoo import training
 from zoobench.zoo.losses import loss_of
-from zoobench.zoo.memory import out_of_memory
+from zoobench.zoo.memory import Halving, out_of_memory
 from zoobench.zoo.training import Recipe, Trainer, answers, parameter_groups, rate_factor, seeded
 
 RNG = np.random.default_rng(6)
@@ -220,12 +220,15 @@ def test_frozen_weights_stay() -> None:
 
 def test_answers_come_in_the_order_of_the_rows() -> None:
     network, data = Net(5), Rows()
-    found, notes = answers(network, data, data.plan(3, 16), "cpu")
+    halving = Halving("answered")
+    found = answers(network, data, data.plan(3, 16), "cpu", halving=halving)
     with torch.inference_mode():
         expected = torch.cat([network(row[None]) for row in INPUTS]).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert notes == ("16 rows did not fit: answered in smaller batches",)
-    assert not answers(Net(16), data, data.plan(3, 16), "cpu")[1]
+    assert halving.notes[0] == "a batch of 16 did not fit into memory: 8 at most are answered at once"
+    assert halving.rows == 4
+    answers(network, data, data.plan(3, 16), "cpu", halving=halving)
+    assert len(halving.notes) == 2, "what fits is remembered"
     with pytest.raises(MemoryError):
         answers(Net(0), data, data.plan(3, 16), "cpu")
 

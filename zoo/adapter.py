@@ -12,6 +12,7 @@ import numpy as np
 
 from ..datasets.core import TaskCard
 from ..datasets.support.errors import UnavailableError, UserError
+from .memory import out_of_memory
 
 SKOPS = "model.skops"
 
@@ -120,9 +121,14 @@ def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:
     if hasattr(built, "load"):
         try:
             return built.load(folder)
-        except UnavailableError:
+        except (UserError, UnavailableError, MemoryError):
             raise
+        except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
+            raise UnavailableError(f"{next(iter(str(error).splitlines()), name)}: pip install {name}") from error
         except Exception as error:  # each framework has errors of its own for a damaged file
+            if out_of_memory(error):
+                raise
             line = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(f"artefact {folder} cannot be read ({line}): run its cell again with --fresh") from error
     from .storage import skops_io

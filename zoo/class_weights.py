@@ -6,9 +6,13 @@ import numpy as np
 
 
 def positive_weights(y: np.ndarray) -> np.ndarray:
-    """Return (labels,) float32 negatives over positives of (n, labels) 0/1 targets; 1 for a label without positives."""
+    """Return (labels,) float32 negatives over positives of (n, labels) 0/1 targets.
+
+    A label that no row holds, or every row, weighs 1: nothing is to be balanced, and 0 would hide the label.
+    """
     positives = y.sum(axis=0, dtype=np.int64)
-    return np.where(positives > 0, (len(y) - positives) / np.maximum(positives, 1), 1.0).astype(np.float32)
+    ratios = (len(y) - positives) / np.maximum(positives, 1)
+    return np.where((positives > 0) & (positives < len(y)), ratios, 1.0).astype(np.float32)
 
 
 def class_weights(y: np.ndarray, classes: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ..datasets.support.errors import UnavailableError
 from ..datasets.support.files import lock, sha256_json
 from ..datasets.support.folders import cache_root
-from .pretrained import file_sha256
+from .identity import file_sha256
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
@@ -57,7 +57,7 @@ def wordnet() -> WordNetCorpusReader:
         found.ensure_loaded()
         return found  # pyright: ignore[reportReturnType] - the lazy loader has become the reader
 
-    return _corpus("wordnet", load, _from_debian, "apt-get install wordnet-base, or ")
+    return _corpus("wordnet", load)
 
 
 def stopwords() -> frozenset[str]:
@@ -84,25 +84,24 @@ def punkt() -> PunktTokenizer:
 
 def identities() -> dict[str, str]:
     """Return a hash of the files of each corpus that words are prepared with, by name; raises as `wordnet` does."""
-    return {name: _identity(*each) for name, each in _FILES.items()}
+    return {name: _identity(name) for name in _PLACES}
 
 
-_FILES: dict[str, tuple[str, Callable[[], Any]]] = {
-    "punkt_tab": ("tokenizers/punkt_tab/english", punkt),
-    "stopwords": ("corpora/stopwords/english", stopwords),
-    "wordnet": ("corpora/wordnet", wordnet),
+_PLACES = {
+    "punkt_tab": "tokenizers/punkt_tab/english",
+    "stopwords": "corpora/stopwords/english",
+    "wordnet": "corpora/wordnet",
 }
+"""Where NLTK's data have each corpus."""
 
 
-def _identity(place: str, provide: Callable[[], Any]) -> str:
-    _search(data_folder())
-    from nltk.data import find
+def _identity(name: str) -> str:
+    def find() -> Any:
+        from nltk.data import find
 
-    try:
-        found = find(place)
-    except LookupError:
-        provide()
-        found = find(place)
+        return find(_PLACES[name])
+
+    found = _corpus(name, find)
     root = Path(found.zipfile.filename if hasattr(found, "zipfile") else str(found))
     files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
     return sha256_json({path.name: file_sha256(path, path.stat().st_mtime_ns) for path in files})
@@ -169,16 +168,18 @@ def _entries(path: Path) -> Iterator[str]:
     return (line for line in path.read_text(encoding="latin-1").splitlines() if not line.startswith(" "))
 
 
-def _corpus(name: str, load: Callable[[], Corpus], other: Callable[[], Any] = lambda: None, hint: str = "") -> Corpus:
-    """Return what `load` finds: as things are, after the `other` source was tried, or after a download."""
+def _corpus(name: str, load: Callable[[], Corpus]) -> Corpus:
+    """Return what `load` finds: as things are, after Debian's files were tried (WordNet), or after a download."""
     folder = data_folder()
     _search(folder)
-    for provide in (lambda: _drop_parts(name, folder), other, lambda: _download(name, folder)):
+    debian = [_from_debian] if name == "wordnet" else []
+    for provide in (lambda: _drop_parts(name, folder), *debian, lambda: _download(name, folder)):
         try:
             provide()
             return load()
-        except LookupError:
+        except (LookupError, zipfile.BadZipFile):
             continue
+    hint = "apt-get install wordnet-base, or " if debian else ""
     command = f"{hint}with network: python -m nltk.downloader -d {folder} {name}"
     raise UnavailableError(f"NLTK's corpus {name} is not installed and could not be downloaded: {command}")
 

@@ -1,4 +1,4 @@
-"""The best epoch of a training, for the loops of every framework."""
+"""When a training ends, and with which weights, for the loops of every framework."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ class Best:
         """Put the best epoch's weights back; without any epoch the network stays."""
         if self.epoch >= 0:
             self.put(self._weights)
+
+
+def require_finite(loss: float, epoch: int, step: int) -> None:
+    """Stop a training whose loss is no number any more, `epoch` and `step` counted from 1: FloatingPointError."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"loss {loss} at epoch {epoch}, step {step}: try a lower learning_rate")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Generator
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,9 +15,10 @@ from ..datasets.support.files import sha256_json
 from .cleaning import clean
 from .core import Config, Context
 from .features import Batch, FeatureCache
+from .identity import installed, sources
 from .memory import out_of_memory
 from .number_format import measured_format
-from .pretrained import PACKAGED, file_sha256, load, locate, pad_id, window
+from .pretrained import PACKAGED, load, locate, pad_id, window
 from .processes import spread
 from .ragged import Rows, cut
 from .tokens import readable
@@ -124,10 +123,11 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
             "feature": "frozen-encoder",
             "weights": sha256_json(locate(self.encoder)[1]),
             "number_format": self._format(),
-            "libraries": [version(name) for name in ("torch", "transformers", "tokenizers")],
+            "libraries": [installed(name) for name in ("torch", "transformers", "tokenizers")],
         }
         self._features.charge(settings, self._loading)
-        settings |= {"pooling": self.pooling, "max_length": self.max_length, "code": _source(__file__)}
+        settings |= {"pooling": self.pooling, "max_length": self.max_length}
+        settings["code"] = sources("encoders", "pretrained", "ragged", "tokens")
         # Vectors are kept by what the network reads: whatever changes the cleaning parts them by itself.
         texts = np.array(clean(self.cleaning, list(X)), dtype=object)
         return self._features.matrix(settings, texts, self._embed)
@@ -242,10 +242,6 @@ def frozen_encoder(config: Config, context: Context) -> FrozenEncoder:
         number_format=str(config["number_format"]),
         context=context,
     )
-
-
-def _source(path: str) -> str:
-    return file_sha256(Path(path), Path(path).stat().st_mtime_ns)
 
 
 def _in_format(network: Any, number_format: str, device: str) -> Any:

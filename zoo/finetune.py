@@ -16,6 +16,7 @@ from .core import Config, Context, Report, Scorer
 from .entity_window import PAIR_COLUMNS
 from .import_order import without_triton_beside_tensorflow
 from .losses import loss_of
+from .memory import Halving
 from .number_format import measured_format
 from .pretrained import load as load_encoder
 from .pretrained import pad_id, window
@@ -74,6 +75,7 @@ class FineTuned:
         self._adapters: Any = None
         self._format = ""
         self._quantised: Any = None
+        self._asking = Halving("answered")
 
     def fit(
         self,
@@ -96,7 +98,7 @@ class FineTuned:
         FloatingPointError
             If a loss is not finite; it names the epoch and the step.
         """
-        self.notes_, self._quantised = (), None
+        self._forget()
         with seeded(seed, self._context.device):
             texts = clean(str(self._config["cleaning"]), list(X))
             self._leads = bool(self._config["pair_types"]) and set(PAIR_COLUMNS) <= set(columns(X))
@@ -122,6 +124,10 @@ class FineTuned:
             self._quantised = quantised(self._network)
         return self._probabilities(self._data(X), len(X))
 
+    def _forget(self) -> None:
+        """Forget what an earlier fit left."""
+        self.notes_, self._quantised, self._asking = (), None, Halving("answered")
+
     @property
     def n_parameters(self) -> int:
         """The number of weights, encoder and head."""
@@ -142,6 +148,7 @@ class FineTuned:
         from safetensors.torch import load_file
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+        self._forget()
         kept = read_json(folder / SETTINGS)
         self._markers, self._leads, self._format = tuple(kept["markers"]), bool(kept["leads"]), str(kept["format"])
         self._tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER)
@@ -288,8 +295,8 @@ class FineTuned:
         """Return (texts, labels) probabilities: those of a text's windows pooled."""
         # In int8 the rows of a batch share a scale: beside others a text would have another answer.
         network, batches = (self._network, data.all()) if self._quantised is None else (self._quantised, data.each())
-        logits, notes = answers(network, data, batches, self._context.device, self._trained_in)
-        self._note(*notes)
+        logits = answers(network, data, batches, self._context.device, self._trained_in, self._asking)
+        self._note(*self._asking.notes)
         found = _activated(logits, self._context.task.kind)
         if len(found) == texts:
             return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from ..datasets.support.errors import unknown_name
 from .class_weights import class_weights, positive_weights
 from .core import Config, Context, Report, Scorer
-from .early_stopping import Best
+from .early_stopping import Best, require_finite
 from .keras_graphs import trace_prediction, trace_training
 from .keras_inputs import Batches, Inputs
 from .memory import Halving
@@ -71,7 +70,7 @@ class KerasClassifier:
 
         Raises
         ------
-        RuntimeError
+        FloatingPointError
             If the loss is not finite; the message names epoch and step.
         """
         import keras
@@ -85,7 +84,8 @@ class KerasClassifier:
         targets = y.astype(np.float32) if self._multilabel else y
         trace_training(self._fitted, targets)
         trace_prediction(self._fitted)
-        best = Best(int(self._config["patience"]), self._fitted.get_weights, self._fitted.set_weights)
+        patience = int(self._config["patience"])
+        best = Best(patience, self._fitted.get_weights, self._fitted.set_weights) if patience else None
         epochs = int(self._config["epochs"])
         for epoch in range(1, epochs + 1):
             loss = self._train(rows, targets, weights, rng, epoch)
@@ -94,9 +94,9 @@ class KerasClassifier:
             if report is not None:
                 report(epoch, epochs, **values)
             watched = values["val_score"] if self._config["monitor"] == "metric" else -values["val_loss"]
-            if best.stops(epoch, watched):
+            if best is not None and best.stops(epoch, watched):
                 break
-        if best.patience:
+        if best is not None:
             best.restore()
         return self
 
@@ -164,8 +164,7 @@ class KerasClassifier:
         loss = 0.0
         plan = buckets(rows.lengths, int(self._config["batch_size"]), rng)
         for step, (_, loss) in enumerate(self._training.each(plan, taken), start=1):
-            if not math.isfinite(loss):
-                raise RuntimeError(f"the loss is {loss} at epoch {epoch}, step {step}: lower learning_rate")
+            require_finite(loss, epoch, step)
         return loss
 
     def _answer(self, rows: Batches) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -161,7 +162,7 @@ class Padded:
     rows: Rows
     length: int = 0
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(n,) tokens of the rows with their padding."""
         return np.full(len(self.rows), self.length) if self.length else rounded(self.rows.lengths)
@@ -191,6 +192,7 @@ class Words:
         if config["padding"] not in PADDINGS:
             raise unknown_name("padding", str(config["padding"]), PADDINGS)
         self._vocabulary, self._length = Vocabulary(()), 0
+        self._types: list[str] = []
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -205,6 +207,7 @@ class Words:
     def fit(self, X: Any) -> Padded:
         """Learn the words of the training fold and return it in their numbers."""
         size, least = int(self._config["vocabulary"]), int(self._config["min_count"])
+        self._types = [name for name in PAIR_COLUMNS if self._config["pair_types"] and name in columns(X)]
         self._vocabulary, rows = Vocabulary.learn(self._documents(X), size, least)
         rows = self._trimmed(rows, X)
         self._length = int(rows.lengths.max()) if self._longest else 0
@@ -215,33 +218,34 @@ class Words:
         return Padded(self._trimmed(self._vocabulary.encode(self._documents(X)), X), self._length)
 
     def save(self, folder: Path) -> None:
-        """Write the length that every row is padded to (0: its batch's), and the words."""
-        kept = {"length": self._length, "words": self._vocabulary.words}
+        """Write the length that every row is padded to (0: its batch's), the columns of types, and the words."""
+        kept = {"length": self._length, "types": self._types, "words": self._vocabulary.words}
         write_json(folder / VOCABULARY, kept)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
         kept = read_json(folder / VOCABULARY)
-        self._vocabulary, self._length = Vocabulary(kept["words"]), int(kept["length"])
+        self._vocabulary, self._length, self._types = Vocabulary(kept["words"]), int(kept["length"]), kept["types"]
 
     def _documents(self, X: Any) -> Iterator[list[str]]:
-        types = self._types(X)
+        types = self._known_types(X)
         for index, text in enumerate(clean(str(self._config["cleaning"]), list(X))):
             # Last, where a recurrent network that reads forwards remembers them best.
             yield [*tokenise(text), *(f"{name}={values[index]}" for name, values in types)]
 
-    def _types(self, X: Any) -> list[tuple[str, np.ndarray]]:
-        found = columns(X) if self._config["pair_types"] else {}
-        return [(name, found[name]) for name in PAIR_COLUMNS if name in found]
+    def _known_types(self, X: Any) -> list[tuple[str, np.ndarray]]:
+        """Return the columns of types that the training texts had; none where one of them is missing."""
+        found = columns(X)
+        return [(name, found[name]) for name in self._types] if set(self._types) <= set(found) else []
 
     def _trimmed(self, rows: Rows, X: Any) -> Rows:
-        length, markers, types = int(self._config["max_length"]), self._vocabulary.markers, len(self._types(X))
+        length, markers, types = int(self._config["max_length"]), self._vocabulary.markers, len(self._known_types(X))
         unknown, first = np.array([UNKNOWN], np.int32), len(self._vocabulary)
 
         def trimmed() -> Iterator[np.ndarray]:
             for row in rows:
                 text, tail = row[: len(row) - types], row[len(row) - types :]
-                short = np.concatenate([window(text, length - types, markers), tail]) if length else row
+                short = np.concatenate([window(text, max(0, length - types), markers), tail]) if length else row
                 short = short if len(short) else unknown
                 yield np.concatenate([short, bigram_numbers(short, first, self._bigrams)]) if self._bigrams else short
 

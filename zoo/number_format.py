@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .identity import installed
+
 if TYPE_CHECKING:
     from .features import Batch, FeatureCache
 
@@ -30,7 +32,7 @@ def fastest_format(device: str) -> str:
 
 
 def measured_format(features: FeatureCache, device: str) -> str:
-    """Return the `fastest_format` of `device`, measured once a machine: measured anew, noise could change answers."""
+    """Return the `fastest_format` of `device`, measured once for a task, machine and torch: noise changes nothing."""
 
     def measure(devices: list[str]) -> Generator[Batch, None, None]:
         import torch  # noqa: F401 - its seconds are no part of the measurement
@@ -38,7 +40,9 @@ def measured_format(features: FeatureCache, device: str) -> str:
         start = time.perf_counter()
         yield [0], [fastest_format(devices[0])], time.perf_counter() - start
 
-    return features.texts({"measured": "number format"}, np.array([device], dtype=object), measure)[0]
+    return features.texts(
+        {"measured": "number format", "torch": installed("torch")}, np.array([device], dtype=object), measure
+    )[0]
 
 
 def _seconds(device: str, dtype: object) -> float:

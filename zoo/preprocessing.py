@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,8 +18,8 @@ from ..datasets.support.texts import Texts, columns
 from .cleaning import clean
 from .corpora import identities, punkt, stopwords, wordnet
 from .features import FeatureCache
+from .identity import installed, sources
 from .pairs import unmarked
-from .pretrained import file_sha256
 from .processes import spread
 from .vectorizers import MARKED
 
@@ -145,6 +145,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         The cache that texts are kept in and charged from.
     """
 
+    _known: dict[str, Any] | None = None
+    """Its settings: hashing corpora takes longer than a single text."""
+
     def __init__(
         self,
         cleaning: str = "none",
@@ -159,7 +162,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         # The cache belongs to the machine, not to the artefact.
-        return {**super().__getstate__(), "features": None}  # pyright: ignore[reportGeneralTypeIssues]
+        return {**super().__getstate__(), "features": None, "_known": None}  # pyright: ignore[reportGeneralTypeIssues]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -177,7 +180,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         if PREPROCESSINGS[self.preprocessing] is None:
             return Texts(cleaned, columns(X))
         cache = self.features if self.features is not None else FeatureCache()
-        settings = self._settings()
+        if self._known is None:
+            self._known = self._settings()
+        settings = self._known
         cache.charge(settings, self._loading)
         words = cache.texts(settings, _array([unmarked(text) for text in cleaned]), self._compute)
         return Texts(words, {**columns(X), MARKED: cleaned})
@@ -186,13 +191,15 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         return {
             "feature": "words",
             "preprocessing": self.preprocessing,
-            "libraries": {name: _version(name) for name in _LIBRARIES},
+            "libraries": {name: installed(name) for name in _LIBRARIES},
             "corpora": identities() if self.preprocessing == "nltk" else {},
-            "code": file_sha256(Path(__file__), Path(__file__).stat().st_mtime_ns),
+            "code": sources("preprocessing"),
         }
 
     def _loading(self) -> float:
-        """Load what the words are prepared with; return its seconds."""
+        """Load what the words are prepared with; return its seconds, less those of importing its library."""
+        with contextlib.suppress(ModuleNotFoundError):  # what is not installed is said in loading
+            importlib.import_module("spacy" if self.preprocessing.startswith("spacy") else "nltk")
         start = time.perf_counter()
         self._words()
         return time.perf_counter() - start
@@ -221,11 +228,3 @@ def _array(texts: list[str]) -> np.ndarray:
 
 def _lines(words: Words, texts: list[str]) -> list[str]:
     return [" ".join(found) for found in words(texts)]
-
-
-@cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from functools import cache, lru_cache
-from importlib.metadata import version
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.files import sha256_file, sha256_json
+from .identity import file_sha256, installed
 from .import_order import without_triton_beside_tensorflow
 
 PACKAGED = "packaged-minilm"
@@ -62,16 +62,9 @@ def locate(encoder: str) -> tuple[str, dict[str, str]]:
     return str(folder), {name: file_sha256(path, path.stat().st_mtime_ns) for name, path in sorted(kept.items())}
 
 
-@cache
-def file_sha256(path: Path, changed_ns: int) -> str:
-    """Hash a file of weights once: single predictions come by here too."""
-    del changed_ns
-    return sha256_file(path)
-
-
 def tokenizer_identity(tokenizer: Any) -> dict[str, str]:
     """Return what a text's ids depend on, as JSON values: the tokenizer's content and the libraries that run it."""
-    libraries = {name: version(name) for name in ("transformers", "tokenizers")}
+    libraries = {name: installed(name) for name in ("transformers", "tokenizers")}
     return {"tokenizer": _content_sha256(tokenizer, len(tokenizer)), **libraries}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Rows:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[row] for row in range(len(self)))
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(n,) int64 lengths of the rows."""
         return np.diff(self.offsets)
@@ -105,9 +106,3 @@ def cut(rows: np.ndarray, lengths: np.ndarray, size: int, tokens: int) -> list[n
         found.append(rows[at : at + fit])
         at += fit
     return found
-
-
-def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
-    """Return the share of the batches' tokens that are padding."""
-    computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-    return 1 - sum(int(lengths[batch].sum()) for batch in batches) / max(1, computed)

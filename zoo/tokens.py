@@ -12,6 +12,7 @@ import numpy as np
 from ..datasets.support.errors import unknown_name
 from .entity_window import MARKERS, window
 from .features import Batch, FeatureCache
+from .identity import sources
 from .pretrained import tokenizer_identity
 from .ragged import Rows
 
@@ -41,7 +42,7 @@ def tokenise(tokenizer: Any, texts: Sequence[str], features: FeatureCache | None
             ids = [np.asarray(row, np.int32) for row in found]
             yield range(first, first + len(ids)), ids, time.perf_counter() - start
 
-    settings = {"feature": "token-ids", **tokenizer_identity(tokenizer)}
+    settings = {"feature": "token-ids", "code": sources("tokens"), **tokenizer_identity(tokenizer)}
     return (FeatureCache() if features is None else features).rows(settings, texts, compute)
 
 
@@ -92,8 +93,6 @@ class Layout:
         rows of one text; ``entities`` keeps what stands nearest to a marked mention.
     markers
         Ids of `MARKERS`, or ().
-    blank
-        The id that stands for a text without tokens where there is no frame either: no row is empty.
     """
 
     start: Sequence[int]
@@ -101,7 +100,6 @@ class Layout:
     max_length: int
     truncation: str
     markers: tuple[int, ...] = ()
-    blank: int = 0
 
     def __post_init__(self) -> None:
         if self.truncation not in TRUNCATIONS:
@@ -113,16 +111,15 @@ class Layout:
         Parameters
         ----------
         leads
-            Ids that every row of a text begins with, whatever is cut.
+            Ids that every row of a text begins with; the text itself has one token of its own at least.
         """
         found: list[np.ndarray] = []
         owners: list[int] = []
         start, end = np.asarray(self.start, np.int32), np.asarray(self.end, np.int32)
         for number, ids in enumerate(texts):
-            before = start if leads is None else np.concatenate([start, leads[number]])
+            lead = end[:0] if leads is None else leads[number][: max(0, self.max_length - len(start) - len(end) - 1)]
+            before = np.concatenate([start, lead])
             room = max(1, self.max_length - len(before) - len(end))
-            if not len(before) + len(ids) + len(end):
-                ids = np.array([self.blank], np.int32)  # noqa: PLW2901
             pieces = [ids] if len(ids) <= room else TRUNCATIONS[self.truncation](ids, room, self.markers)
             found += [np.concatenate([before, piece, end]) for piece in pieces]
             owners += [number] * len(pieces)

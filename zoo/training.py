@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .core import Report
-from .early_stopping import Best
+from .early_stopping import Best, require_finite
 from .import_order import without_triton_beside_tensorflow
 from .losses import Loss
-from .memory import out_of_memory
+from .memory import Halving, out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -234,11 +234,9 @@ class Trainer:
 def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
     import torch
 
-    recent = torch.stack(list(losses[-LOOK_EVERY:])).cpu()
-    if not bool(torch.isfinite(recent).all()):
-        at = len(losses) - len(recent) + int((~torch.isfinite(recent)).nonzero()[0])
-        value = float(losses[at])
-        raise FloatingPointError(f"loss {value} at epoch {epoch + 1}, step {at + 1}: try a lower learning_rate")
+    recent = torch.stack(list(losses[-LOOK_EVERY:])).cpu().tolist()
+    for step, loss in enumerate(recent, start=len(losses) - len(recent) + 1):
+        require_finite(loss, epoch + 1, step)
 
 
 class _Clock:
@@ -286,32 +284,28 @@ def best_of(network: nn.Module, patience: int) -> Best:
 
 
 def answers(
-    network: nn.Module, data: Data, rows: Sequence[np.ndarray], device: str, number_format: str = "fp32"
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers, and notes.
+    network: nn.Module,
+    data: Data,
+    rows: Sequence[np.ndarray],
+    device: str,
+    number_format: str = "fp32",
+    halving: Halving | None = None,
+) -> np.ndarray:
+    """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers.
 
-    A batch that does not fit into memory is answered in halves; the notes say so.
+    Parameters
+    ----------
+    halving
+        Remembers what fits into memory from one call to the next, and notes what did not.
     """
     import torch
 
+    def act(batch: np.ndarray) -> np.ndarray:
+        return network(**moved(data.load(batch), device)).float().cpu().numpy()
+
     network.eval()
-    found: list[np.ndarray] = []
-    waiting = list(reversed(rows))
-    numbers: list[np.ndarray] = []
-    largest = 0
+    halving = Halving("answered") if halving is None else halving
     with torch.inference_mode(), computing_in(number_format, device):
-        while waiting:
-            batch = waiting.pop()
-            try:
-                logits = network(**moved(data.load(batch), device))
-                found.append(logits.float().cpu().numpy())
-                numbers.append(batch)
-                continue
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or len(batch) < 2:
-                    raise
-            largest = max(largest, len(batch))
-            waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+        numbers, found = zip(*halving.each(rows, act), strict=True)
     order = np.argsort(np.concatenate(numbers), kind="stable")
-    notes = (f"{largest} rows did not fit: answered in smaller batches",) if largest else ()
-    return np.concatenate(found)[order], notes
+    return np.concatenate(found)[order]

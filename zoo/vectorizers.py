@@ -12,7 +12,7 @@ from ..datasets.support.texts import columns
 from .entity_window import PAIR_COLUMNS
 from .pairs import pair_terms, unmarked
 
-MARKED = "marked"
+MARKED = "zoobench:marked"
 """The column that keeps a text with its markers where preprocessing took them from the words."""
 
 

@@ -141,7 +141,8 @@ class _Watch:
         self._start = time.monotonic()
         self._offset = 0
         self._pid: int | None = None
-        self._baseline = self._added = self._children_gb = self._asked = 0.0
+        self._baseline = self._added = self._asked = 0.0
+        self._children_gb: dict[int, float] = {}
         self._children: dict[int, psutil.Process] = {}
         self.beside = 0
         self._oom_kills = _oom_kills()
@@ -209,18 +210,15 @@ class _Watch:
         Pages that a forked child still shares with its parent count once. Children are remembered: one that left
         for a session of its own is found again when the cell ends.
         """
-        if time.monotonic() > self._asked + CHILDREN_SECONDS:
-            self._children_gb = self._own_gb()
-            self._asked = time.monotonic()
-        return resident_gb(self._pid or 0)[0] + self._children_gb
-
-    def _own_gb(self) -> float:
-        total = 0.0
-        for pid in descendants(self._pid or 0):
+        alive, asks = descendants(self._pid or 0), time.monotonic() > self._asked + CHILDREN_SECONDS
+        for pid in alive:
             with contextlib.suppress(psutil.Error):
                 child = self._children.setdefault(pid, psutil.Process(pid))
-                total += child.memory_full_info().uss / 1e9
-        return total
+                if asks or pid not in self._children_gb:
+                    self._children_gb[pid] = child.memory_full_info().uss / 1e9
+        if asks:
+            self._asked = time.monotonic()
+        return resident_gb(self._pid or 0)[0] + sum(self._children_gb.get(pid, 0.0) for pid in alive)
 
     def _forward_events(self) -> None:
         events, self._offset = tail_events(self._out / EVENTS, self._offset)

@@ -65,6 +65,11 @@ class Texts(np.ndarray):
             return taken
         return Texts(taken, {name: column.take(indices, *args, **kwargs) for name, column in self.columns.items()})
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Set texts in place; the columns are given up, for their rows stay where they are (a shuffle sets texts)."""
+        super().__setitem__(key, value)
+        self.columns = {}
+
     def sort(self, *args: Any, **kwargs: Any) -> None:
         """Sort the texts in place; their columns, whose rows stay where they are, are given up."""
         super().sort(*args, **kwargs)
