@@ -358,4 +358,14 @@ def test_the_stored_vocabulary_is_plain_json(tmp_path: Path) -> None:
     words.fit(np.array(["Φλεγμονή 肺炎 line"], dtype=object))
     words.save(tmp_path)
     kept = json.loads((tmp_path / "vocabulary.json").read_text())
-    assert kept == {"length": 0, "words": ["φλεγμονή", "肺炎", "line"]}
+    assert kept == {"length": 0, "types": [], "words": ["φλεγμονή", "肺炎", "line"]}
+
+
+def test_types_are_read_as_they_were_in_training() -> None:
+    texts, types = ["a b", "c d"], {f"type_{number}": np.array(["Gene", "Gene"], object) for number in (1, 2)}
+    plain, typed = Texts(texts, {}), Texts(texts, types)
+    for known, other in ((plain, typed), (typed, plain)):
+        words = Words({**SEQUENCE, "min_count": 1})
+        own = words.fit(known).rows
+        assert [len(row) for row in own] == [2 + 2 * (known is typed)] * 2
+        assert [list(row) for row in words.transform(other).rows] == [list(row[:2]) for row in own]

@@ -114,7 +114,7 @@ def test_another_corpus_or_library_parts_the_cache(
         (tmp_path / "data" / name).write_text("another\n")
         assert Preprocessor("none", "nltk")._settings() != known
     known = Preprocessor("none", "nltk-offline")._settings()
-    monkeypatch.setattr(preprocessing, "_version", lambda name: "2" if name == "scikit-learn" else "")
+    monkeypatch.setattr(preprocessing, "installed", lambda name: "2" if name == "scikit-learn" else "")
     assert Preprocessor("none", "nltk-offline")._settings() != known
 
 

@@ -103,7 +103,7 @@ def test_another_tokenizer_has_ids_of_its_own(tokenizer: Any, tmp_path: Path, mo
     add_markers(tokenizer, text)
     assert len(tokenise(tokenizer, text, cache)[0]) < len(plain[0])
     assert stores() == 2
-    monkeypatch.setattr(pretrained, "version", lambda name: "another")
+    monkeypatch.setattr(pretrained, "installed", lambda name: "another")
     tokenise(tokenizer, text, cache)
     assert stores() == 3
 

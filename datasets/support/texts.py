@@ -13,7 +13,8 @@ class Texts(np.ndarray):
     """An (n,) object array of strings with further columns, which every choice of rows takes along.
 
     Choices are indexing, ``take``, copies, pickles and ``np.concatenate`` of texts with the same columns. Anything
-    else (a new shape, a changed copy) gives plain texts without columns.
+    else (a new shape, a changed copy) gives plain texts without columns. NumPy's ``shuffle`` moves texts past this
+    class and leaves the columns where they are: take ``texts[rng.permutation(len(texts))]``.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class Texts(np.ndarray):
         return Texts(taken, {name: column.take(indices, *args, **kwargs) for name, column in self.columns.items()})
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Set texts in place; the columns are given up, for their rows stay where they are (a shuffle sets texts)."""
+        """Set texts in place; the columns, whose rows stay where they are, are given up."""
         super().__setitem__(key, value)
         self.columns = {}
 
