@@ -9,7 +9,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.core import FOLDS, Kind, Task, TaskCard
-from ..datasets.images import PIXELS
+from ..datasets.images import PIXELS, Images
 from ..datasets.layout import load_test_inputs, load_training
 from ..datasets.prepare import prepare
 from ..datasets.support.errors import UnavailableError
@@ -31,6 +31,9 @@ from .tiny import tiny_encoder
 SEED = 11
 QUICK: Config = {"epochs": 2, "trees": 20}
 """Lowered where a model has them, and its encoder is a tiny one: conformance is not about the score."""
+QUICK_IMAGES: Config = {"epochs": 1, "cycles": 1, "weights": "none", "size": 64, "memory_layout": "contiguous"}
+"""The same for models of images: a random start, of the smallest size."""
+SIDE = 64
 
 ROW_GAP = 1e-4
 """By how much padding and the order of sums may move a probability."""
@@ -76,6 +79,31 @@ def text_task(kind: Kind, rows: int = 72) -> tuple[TaskCard, np.ndarray, np.ndar
     return card, texts, held.astype(np.uint8) if kind == "multilabel" else held.argmax(axis=1)
 
 
+def image_task(kind: Kind, rows: int = 48) -> tuple[TaskCard, Images, np.ndarray]:
+    """Return a card, (rows,) images of 64 pixels and their targets: three labels that three bright squares give away.
+
+    Beside each image stand age, view and sex, one of which is not known.
+    """
+    card, _, targets = text_task(kind, rows)
+    held = targets.astype(bool) if kind == "multilabel" else np.eye(3, dtype=bool)[targets]
+    rng = np.random.default_rng(SEED)
+    pixels = rng.integers(0, 90, (rows, SIDE, SIDE), np.uint8)
+    for label in range(3):
+        pixels[held[:, label], 24:40, 8 + 16 * label : 24 + 16 * label] += 140
+    tabular = np.column_stack([rng.random(rows), held[:, 0], rng.integers(0, 2, rows)]).astype(np.float32)
+    tabular[5, 0] = np.nan
+    names = ("age", "view", "sex")
+    image_card = replace(
+        card,
+        title="Generated images",
+        description="Each label is one bright square.",
+        modality="image",
+        tabular=names,
+        image_size=SIDE,
+    )
+    return image_card, Images(pixels, np.arange(rows), tabular, names), targets
+
+
 @dataclass
 class Bench:
     """A model on a generated task of one kind, fitted once for all checks."""
@@ -85,14 +113,24 @@ class Bench:
     folder: Path
 
     @cached_property
-    def data(self) -> tuple[TaskCard, np.ndarray, np.ndarray]:
-        """Card, texts and targets."""
-        return text_task(self.kind)
+    def data(self) -> tuple[TaskCard, Any, np.ndarray]:
+        """Card, texts or images, and targets."""
+        return self.make()
+
+    @property
+    def looks(self) -> bool:
+        """Whether the model reads images; one that reads anything is given texts."""
+        return self.model.card.modality == "image"
+
+    def make(self) -> tuple[TaskCard, Any, np.ndarray]:
+        """Return the task anew."""
+        return image_task(self.kind) if self.looks else text_task(self.kind)
 
     def build(self) -> Any:
         """Return a fresh estimator."""
         card = self.model.card
-        wanted = {name: value for name, value in QUICK.items() if name in card.default}
+        quick = {**QUICK, **QUICK_IMAGES} if self.looks else QUICK
+        wanted = {name: value for name, value in quick.items() if name in card.default}
         if "number_format" in card.default:
             wanted["number_format"] = "fp32"  # coarser ones round by the shape of a batch
         if "encoder" in card.default:
@@ -104,7 +142,7 @@ class Bench:
         adapter.seed_generators(estimator, SEED)
         return estimator
 
-    def fit(self, estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
+    def fit(self, estimator: Any, X: Any, y: np.ndarray) -> Any:
         """Fit on all rows but the last 24, with rows 24 to 12 from the end as validation."""
         offered = {
             "X_val": X[-24:-12],
@@ -115,7 +153,7 @@ class Bench:
         }
         return adapter.fit(estimator, X[:-24], y[:-24], offered)
 
-    def ask(self, estimator: Any, X: np.ndarray) -> np.ndarray:
+    def ask(self, estimator: Any, X: Any) -> np.ndarray:
         """Return valid probabilities, or raise `Broken`."""
         card = self.data[0]
         found = adapter.probabilities(estimator, X, card)
@@ -132,10 +170,16 @@ class Bench:
     @cached_property
     def again(self) -> tuple[Any, bool]:
         """The estimator after another fit on the same rows, and whether that left X and y alone."""
-        _, X, y = text_task(self.kind)
-        before = X.copy(), y.copy()
+        _, X, y = self.make()
+        _, same, targets = self.make()
         estimator = self.fit(self.build(), X, y)
-        return estimator, np.array_equal(before[0], X) and np.array_equal(before[1], y)
+        return estimator, _same_inputs(same, X) and np.array_equal(targets, y)
+
+
+def _same_inputs(first: Any, second: Any) -> bool:
+    if isinstance(first, Images):
+        return np.array_equal(first.load(), second.load()) and np.array_equal(first.tabular, second.tabular, True)
+    return np.array_equal(first, second)
 
 
 def card_is_complete(bench: Bench) -> None:
@@ -165,7 +209,7 @@ def answers_each_row_by_itself(bench: Bench) -> None:
     if bench.model.card.modality == "any":
         return  # it does not look at the rows, and may draw its answers
     _, X, _ = bench.data
-    asked = np.concatenate([X[-4:], ["fever " * 200, "nodule"]]).astype(object)
+    asked = X[-4:] if bench.looks else np.concatenate([X[-4:], ["fever " * 200, "nodule"]]).astype(object)
     together = bench.ask(bench.fitted, asked)
     alone = np.concatenate([bench.ask(bench.fitted, asked[row : row + 1]) for row in range(len(asked))])
     gap = float(np.abs(together - alone).max())
@@ -189,8 +233,16 @@ def repeats_itself(bench: Bench) -> None:
         raise Broken(f"two fits with the same seed differ by {gap:.2g}: use the context's seed")
 
 
-def takes_odd_texts(bench: Bench) -> None:
-    """Require an answer to empty, very long and non-English texts."""
+def takes_odd_inputs(bench: Bench) -> None:
+    """Require an answer to empty, very long and non-English texts; to black and white images of which nothing is known.
+
+    They are of another size than those that were trained on.
+    """
+    if bench.looks:
+        pixels = np.stack([np.zeros((80, 80), np.uint8), np.full((80, 80), 255, np.uint8)])
+        unknown = np.full((2, 3), np.nan, np.float32)
+        bench.ask(bench.fitted, Images(pixels, np.arange(2), unknown, ("age", "view", "sex")))
+        return
     odd = np.array(["", " ", "fever " * 3000, "Φλεγμονή 肺炎 🫁", "\x00\x01"], dtype=object)
     bench.ask(bench.fitted, odd)
 
@@ -226,7 +278,7 @@ MODEL_CHECKS: Mapping[str, Callable[[Bench], None]] = {
         answers_each_row_by_itself,
         leaves_inputs_alone,
         repeats_itself,
-        takes_odd_texts,
+        takes_odd_inputs,
         survives_an_absent_label,
         comes_back_from_disk,
     )

@@ -104,7 +104,7 @@ def _cell(
 
 
 def _with_folders(card: ModelCard, config: Config) -> tuple[dict[str, Scalar], dict[str, str]]:
-    """Return the configuration with its local folders absolute, and the hash of what each holds."""
+    """Return the configuration with its local folders and files absolute, and the hash of what each holds."""
     full, hashes = dict(config), {}
     for name in card.folders:
         folder = Path(str(config[name])).expanduser()
@@ -112,6 +112,8 @@ def _with_folders(card: ModelCard, config: Config) -> tuple[dict[str, Scalar], d
             full[name] = str(folder.absolute())
             files = sorted(path for path in folder.iterdir() if path.is_file())
             hashes[name] = sha256_json([[path.name, sha256_file(path)] for path in files])
+        elif folder.is_file():
+            full[name], hashes[name] = str(folder.absolute()), sha256_file(folder)
     return full, hashes
 
 

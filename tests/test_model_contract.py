@@ -107,7 +107,7 @@ astray = model(card("astray", default={"a": 3}, space={"a": Choice((1, 2))}))(la
         ("moody", "repeats itself"),
         ("sociable", "answers each row by itself"),
         ("grabby", "leaves inputs alone"),
-        ("fussy", "takes odd texts"),
+        ("fussy", "takes odd inputs"),
         ("forgetful", "comes back from disk"),
         ("blind", "survives an absent label"),
         ("untitled", "card is complete"),

@@ -66,7 +66,7 @@ class ModelCard:
     requires
         Importable modules it needs; checked by name, never imported to list. `extra` installs them.
     folders
-        Settings that may name a local folder: made absolute, and known by what the folder holds.
+        Settings that may name a local folder or file: made absolute, and known by what it holds.
     blas_threads
         BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
     """

@@ -23,7 +23,7 @@ from .pretrained import pad_id, window
 from .ragged import Rows
 from .text_data import TextData
 from .tokens import Layout, add_markers, frame_of, tokenise
-from .training import Recipe, Trainer, answers, seeded
+from .training import Recipe, Trainer, activated, answers, seeded
 
 if TYPE_CHECKING:
     from .networks.transformer import TextClassifier
@@ -297,7 +297,7 @@ class FineTuned:
         network, batches = (self._network, data.all()) if self._quantised is None else (self._quantised, data.each())
         logits = answers(network, data, batches, self._context.device, self._trained_in, self._asking)
         self._note(*self._asking.notes)
-        found = _activated(logits, self._context.task.kind)
+        found = activated(logits, self._context.task.kind)
         if len(found) == texts:
             return found
         firsts = np.searchsorted(data.owners, np.arange(texts))
@@ -315,10 +315,3 @@ def quantised(network: Any) -> Any:
     import torch
 
     return torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, dtype=torch.qint8)
-
-
-def _activated(logits: np.ndarray, kind: str) -> np.ndarray:
-    """Return float32 probabilities of (rows, labels) logits."""
-    from scipy.special import expit, softmax
-
-    return expit(logits) if kind == "multilabel" else softmax(logits, axis=1)

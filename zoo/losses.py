@@ -81,18 +81,26 @@ def loss_of(name: str, kind: Kind, targets: np.ndarray, labels: int) -> Loss:
 
 
 def _of_labels(name: str, targets: np.ndarray) -> Loss:
-    import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
     if name == "focal":
         return Loss(lambda logits, wanted: focal(logits, wanted).mean(1))
     if name == "asymmetric":
         return Loss(lambda logits, wanted: asymmetric(logits, wanted).mean(1))
-    weight = torch.from_numpy(positive_weights(targets)) if name == "balanced" else None
+    if name == "balanced":
+        return weighted(positive_weights(targets))
+    return Loss(lambda logits, wanted: cross_entropy(logits, wanted, reduction="none").mean(1))
+
+
+def weighted(weights: np.ndarray) -> Loss:
+    """Return the cross-entropy of each label, whose positives weigh (labels,) `weights`."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    weight = torch.from_numpy(weights.astype(np.float32))
 
     def rows(logits: Tensor, wanted: Tensor) -> Tensor:
-        there = None if weight is None else weight.to(logits.device)
-        return cross_entropy(logits, wanted, pos_weight=there, reduction="none").mean(1)
+        return cross_entropy(logits, wanted, pos_weight=weight.to(logits.device), reduction="none").mean(1)
 
     return Loss(rows)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..datasets.core import Kind
+from ..datasets.support.errors import unknown_name
 from .core import Report
 from .early_stopping import Best, require_finite
 from .import_order import without_triton_beside_tensorflow
@@ -19,6 +21,8 @@ from .memory import Halving, out_of_memory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+OPTIMIZERS, SCHEDULES = ("adamw", "adam"), ("linear", "plateau")
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 2, 0.5
 CLIP = 1.0
 """The norm that gradients are clipped to."""
 REPORT_SECONDS = 1.0
@@ -65,6 +69,10 @@ class Recipe:
         Parameters without weight decay, beside biases and normalisations.
     number_format
         "fp32", or "bf16": what products are computed in; weights, gradients and losses stay in fp32.
+    optimizer
+        "adamw", or "adam" (whose weight decay is a part of the gradient).
+    schedule
+        "linear": `warmup` and decay; "plateau": the rate is halved after 2 epochs without a lower validation loss.
     """
 
     epochs: int
@@ -78,6 +86,13 @@ class Recipe:
     rates: Mapping[str, float] | None = None
     undecayed: frozenset[str] = frozenset()
     number_format: str = "fp32"
+    optimizer: str = "adamw"
+    schedule: str = "linear"
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("optimizer", self.optimizer, OPTIMIZERS), ("schedule", self.schedule, SCHEDULES)):
+            if value not in known:
+                raise unknown_name(what, value, known)
 
 
 def rate_factor(step: int, total: int, warmup: float) -> float:
@@ -89,7 +104,7 @@ def rate_factor(step: int, total: int, warmup: float) -> float:
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return AdamW's groups: trainable parameters by rate, biases and normalisations without weight decay."""
+    """Return the optimiser's groups: trainable parameters by rate, biases and normalisations without weight decay."""
     groups: dict[tuple[float, float], list[Any]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -131,6 +146,8 @@ class Trainer:
 
     Parameters
     ----------
+    loss
+        One for all epochs, or one for each of as many cycles, which share the epochs equally.
     device
         "cpu" or "cuda".
 
@@ -140,19 +157,33 @@ class Trainer:
         What a reader of the scores should know: batches that did not fit, epochs that were not needed.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss, recipe: Recipe, device: str) -> None:
+    def __init__(self, network: nn.Module, loss: Loss | Sequence[Loss], recipe: Recipe, device: str) -> None:
         without_triton_beside_tensorflow()
         import torch
 
-        self.network, self.loss, self.recipe, self.device = network.to(device), loss, recipe, device
+        self.network, self.recipe, self.device = network.to(device), recipe, device
+        self._losses = (loss,) if isinstance(loss, Loss) else tuple(loss)
+        self.loss = self._losses[0]
         self.notes: list[str] = []
         # A GPU takes a step's rows at once where they fit; on a CPU smaller parts stay in its caches.
         self.rows_at_once = recipe.batch_size * (recipe.accumulation if device == "cuda" else 1)
-        self._optimizer = torch.optim.AdamW(parameter_groups(network, recipe), fused=True)
+        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+        self._optimizer = kind(parameter_groups(network, recipe), fused=True)
         self._forward = torch.compile(network, dynamic=True) if recipe.compile else network
 
-    def fit(self, data: Data, validate: Callable[[], float] | None = None, report: Report | None = None) -> None:
+    def fit(
+        self,
+        data: Data,
+        validate: Callable[[], float] | None = None,
+        report: Report | None = None,
+        watch: Callable[[], float] | None = None,
+    ) -> None:
         """Train on `data`; with `validate` (higher is better) stop early and restore the best epoch's weights.
+
+        Parameters
+        ----------
+        watch
+            What a schedule "plateau" reads, asked after `validate`: the validation loss. Without it, the training's.
 
         Raises
         ------
@@ -165,11 +196,15 @@ class Trainer:
         best, stops = best_of(self.network, recipe.patience), False
         clock = _Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
         for epoch in range(recipe.epochs):
+            self.loss = self._losses[epoch * len(self._losses) // recipe.epochs]
             values = {"loss": self._epoch(epoch, plan, data, clock)}
             if validate is not None:
                 values["score"] = validate()
                 stops = best.stops(epoch, values["score"])
+            if watch is not None:
+                values["val_loss"] = watch()
             clock.tell(values)
+            clock.end_epoch(values.get("val_loss", values["loss"]))
             if stops and epoch + 1 < recipe.epochs:
                 self.notes.append(
                     f"stopped after epoch {epoch + 1} of {recipe.epochs}: none better than {best.epoch + 1}"
@@ -246,15 +281,23 @@ class _Clock:
         import torch
 
         self.step, self.total, self._report, self._told = 0, total, report, time.monotonic()
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, total, recipe.warmup)
-        )
+        kinds = torch.optim.lr_scheduler
+        self._steps = self._epochs = None
+        if recipe.schedule == "plateau":
+            self._epochs = kinds.ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_EPOCHS)
+        else:
+            self._steps = kinds.LambdaLR(optimizer, lambda step: rate_factor(step, total, recipe.warmup))
 
     def advance(self) -> None:
         self.step += 1
-        self._schedule.step()
+        if self._steps is not None:
+            self._steps.step()
         if time.monotonic() - self._told > REPORT_SECONDS:
             self.tell({})
+
+    def end_epoch(self, loss: float) -> None:
+        if self._epochs is not None:
+            self._epochs.step(loss)
 
     def tell(self, values: Mapping[str, float]) -> None:
         if self._report is not None:
@@ -309,3 +352,10 @@ def answers(
         numbers, found = zip(*halving.each(rows, act), strict=True)
     order = np.argsort(np.concatenate(numbers), kind="stable")
     return np.concatenate(found)[order]
+
+
+def activated(logits: np.ndarray, kind: Kind) -> np.ndarray:
+    """Return float32 probabilities of (rows, labels) logits."""
+    from scipy.special import expit, softmax
+
+    return expit(logits) if kind == "multilabel" else softmax(logits, axis=1)

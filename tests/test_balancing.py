@@ -1,0 +1,78 @@
+"""System 2's balancing, counted by hand, inside the training fold and nowhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from zoobench.zoo import balancing
+from zoobench.zoo.balancing import Balanced, balanced
+
+LABELS = ("Atelectasis", "Hernia", "Mass", "Effusion")
+
+
+@pytest.fixture(autouse=True)
+def _floors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the published fold had 80 rows: of 40 rows, labels under 8 are copied, and filled up to 5."""
+    monkeypatch.setattr(balancing, "PUBLISHED_ROWS", 80)
+    monkeypatch.setattr(balancing, "MIRRORED_BELOW", 16)
+    monkeypatch.setattr(balancing, "FLOOR", 10)
+
+
+def fold(**held: int) -> np.ndarray:
+    """40 rows: each label alone as often as it says, both of "Both", and the rest without a label."""
+    rows = []
+    for name, many in held.items():
+        rows += [[int(label == name or (name == "Both" and label in {"Hernia", "Mass"})) for label in LABELS]] * many
+    return np.array(rows + [[0, 0, 0, 0]] * (40 - len(rows)), np.uint8)
+
+
+def counted(targets: np.ndarray, found: Balanced) -> Counter[tuple[int, ...]]:
+    return Counter(map(tuple, targets[found.rows].tolist()))
+
+
+def test_the_published_order_counted_by_hand() -> None:
+    # Hernia 2 (1 of them with a mass), Mass 4, Atelectasis 10, Effusion 9, and 16 without: 40 rows.
+    targets = fold(Atelectasis=10, Hernia=1, Both=1, Mass=3, Effusion=9)
+    found = balanced(targets, LABELS, seed=4)
+    # Copies: hernia, both, 3 masses. Then hernia has 4 rows and gets 1 more; mass has 8. Then 4 of 16 and 5 of 10 stay.
+    by_label = targets[found.rows].sum(axis=0)
+    assert by_label[0] == 5
+    assert by_label[1] == 5
+    assert by_label[2] in {8, 9}, "the replica may hold the mass as well"
+    assert by_label[3] == 9
+    assert counted(targets, found)[0, 0, 0, 0] == 4
+    assert len(found.rows) == 40 + 5 + 1 - 12 - 5
+    first = Counter(found.rows[found.mirrored].tolist())
+    assert set(first) == set(range(10, 15)), "rows of the rare labels alone are mirrored"
+
+
+def test_the_second_floor_replicates_evenly() -> None:
+    targets = fold(Hernia=1, Mass=2, Effusion=20)
+    found = balanced(targets, LABELS, seed=1)
+    per_row = Counter(found.rows.tolist())
+    assert per_row[0] == 5
+    assert sorted((per_row[1], per_row[2])) == [2, 3]
+    assert all(per_row[row] == 1 for row in range(3, 23))
+
+
+def test_an_absent_label_stays_absent_and_draws_repeat() -> None:
+    targets = fold(Effusion=20)
+    found = balanced(targets, LABELS, seed=1)
+    assert targets[found.rows].sum(axis=0).tolist() == [0, 0, 0, 20]
+    assert len(found.rows) == 25
+    again, other = balanced(targets, LABELS, seed=1), balanced(targets, LABELS, seed=2)
+    np.testing.assert_array_equal(found.rows, again.rows)
+    assert not np.array_equal(found.rows, other.rows)
+
+
+def test_the_floors_of_the_published_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert (balancing.MIRRORED_BELOW, balancing.FLOOR, balancing.PUBLISHED_ROWS) == (3000, 1500, 32829)
+    targets = np.zeros((32829, 4), np.uint8)
+    targets[:2999, 2] = 1
+    targets[3000:3100, 1] = 1
+    targets[4000:7000, 3] = 1
+    found = balanced(targets, LABELS, seed=0)
+    assert targets[found.rows].sum(axis=0).tolist() == [0, 1500, 5998, 3000]

@@ -1,0 +1,91 @@
+"""Which number format and memory layout a device trains a convolutional network fastest in, measured on it."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Generator, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..datasets.support.files import sha256_json
+from .identity import installed
+from .number_format import CLEARLY
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .features import Batch, FeatureCache
+
+FORMATS, LAYOUTS = ("fp32", "bf16"), ("contiguous", "channels-last")
+_GAIN = {"fp32": 1.0, "bf16": CLEARLY, "contiguous": 1.0, "channels-last": 1.05}
+"""How many times as fast as the plain one each must be to be taken: less is the noise of a measurement."""
+_ROWS = {"cpu": 4, "cuda": 32}
+_ROUNDS = 2
+
+
+def measured_step(
+    features: FeatureCache,
+    device: str,
+    network: nn.Module,
+    inputs: tuple[int, int, int],
+    allowed: Sequence[tuple[str, str]] = tuple(product(FORMATS, LAYOUTS)),
+) -> tuple[str, str]:
+    """Return the number format and the memory layout among the `allowed` with the fastest training step.
+
+    Measured once for a network's shape, a device, a machine and torch, and remembered: noise changes nothing.
+
+    Parameters
+    ----------
+    network
+        (images, tabular) -> logits; it is left as it is.
+    inputs
+        Channels and side of the images, and how many numbers stand beside them.
+    """
+    if len(allowed) == 1:
+        return allowed[0]
+
+    def measure(devices: list[str]) -> Generator[Batch, None, None]:
+        start = time.perf_counter()
+        seconds = {each: _seconds(network, inputs, devices[0], *each) for each in allowed}
+        yield [0], [" ".join(fastest(seconds))], time.perf_counter() - start
+
+    shapes = sha256_json([[name, list(held.shape)] for name, held in network.named_parameters()])
+    settings = {"measured": "image step", "network": shapes, "inputs": inputs, "allowed": [*map(list, allowed)]}
+    found = features.texts({**settings, "torch": installed("torch")}, np.array([device], dtype=object), measure)[0]
+    number_format, layout = str(found).split()
+    return number_format, layout
+
+
+def fastest(seconds: Mapping[tuple[str, str], float]) -> tuple[str, str]:
+    """Return the format and layout with the fewest seconds, where they are clearly fewer than those of plainer ones.
+
+    >>> fastest({("fp32", "contiguous"): 1.0, ("bf16", "contiguous"): 0.8, ("fp32", "channels-last"): 0.9})
+    ('fp32', 'channels-last')
+    """
+    return min(seconds, key=lambda each: seconds[each] * _GAIN[each[0]] * _GAIN[each[1]])
+
+
+def _seconds(network: nn.Module, inputs: tuple[int, int, int], device: str, number_format: str, layout: str) -> float:
+    """Return the seconds of one forward and backward pass."""
+    import torch
+
+    from .training import computing_in, seeded
+
+    channels, side, columns = inputs
+    form = torch.channels_last if layout == "channels-last" else torch.contiguous_format
+    found = []
+    with seeded(0, device):  # dropout draws, and what is drawn here must not move what is drawn after
+        tried = copy.deepcopy(network).to(device=device, memory_format=form).train()  # pyright: ignore[reportCallIssue]
+        images = torch.rand(_ROWS[device], channels, side, side, device=device).contiguous(memory_format=form)
+        tabular = torch.rand(_ROWS[device], columns, device=device)
+        for _ in range(_ROUNDS + 1):  # the first one warms up
+            start = time.perf_counter()
+            with computing_in(number_format, device):
+                logits = tried(images, tabular)
+            logits.float().sum().backward()
+            _ = next(weight.grad.sum().item() for weight in tried.parameters() if weight.grad is not None)  # waits
+            found.append(time.perf_counter() - start)
+    return min(found[1:])
