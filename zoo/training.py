@@ -72,7 +72,8 @@ class Recipe:
     optimizer
         "adamw", or "adam" (whose weight decay is a part of the gradient).
     schedule
-        "linear": `warmup` and decay; "plateau": the rate is halved after 2 epochs without a lower validation loss.
+        "linear": `warmup` and decay; "plateau": the rate is halved at the third epoch in a row without a lower
+        validation loss (torch's patience of 2, as published).
     """
 
     epochs: int
