@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from ..datasets.images import Images
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import read_json, write_json
 from .balancing import BALANCES, Balanced, balanced, unbalanced
+from .class_weights import log_weights
 from .core import Config, Context, Report, Scalar, Scorer
 from .image_data import ImageData, Scale
 from .image_speed import FORMATS, LAYOUTS, measured_step
@@ -295,24 +296,26 @@ def losses_of(config: Config, task: TaskCard, y: np.ndarray) -> list[Loss]:
     """Return the loss of each cycle.
 
     Setting ``loss`` is one of `losses.LOSSES`, or "published": the published weight of each finding's positives, raised
-    for weak ones in the third cycle.
+    for weak ones in the third cycle; on other labels the formula of those weights, `log_weights`.
 
     Raises
     ------
     UserError
-        If a label has no published weight.
+        For an unknown name, or "published" on classes that exclude one another.
     """
     cycles, name = int(config["cycles"]), str(config["loss"])
     if name != "published":
         return [loss_of(name, task.kind, y, len(task.labels))] * cycles
-    return [weighted(published_weights(task, cycle)) for cycle in range(cycles)]
+    if task.kind != "multilabel":
+        raise UserError("loss=published weighs the labels of a row: it is for multi-label tasks; use balanced")
+    return [weighted(published_weights(task.labels, y, cycle)) for cycle in range(cycles)]
 
 
-def published_weights(task: TaskCard, cycle: int) -> np.ndarray:
-    """Return the (labels,) float32 weights of a cycle, from 0; errors as `losses_of`."""
-    names = [_ALIASES.get(label.casefold(), label.casefold()) for label in task.labels]
-    if strange := [label for label, name in zip(task.labels, names, strict=True) if name not in PUBLISHED_WEIGHTS]:
-        raise UserError(f"loss=published has weights of NIH's 14 findings, none of {strange[0]!r}: use balanced")
+def published_weights(labels: Sequence[str], y: np.ndarray, cycle: int) -> np.ndarray:
+    """Return the (labels,) float32 weights of a cycle, from 0, for (n, labels) targets of the training fold."""
+    names = [_ALIASES.get(label.casefold(), label.casefold()) for label in labels]
+    if not set(names) <= set(PUBLISHED_WEIGHTS):
+        return log_weights(y)
     weights = PUBLISHED_WEIGHTS | (RAISED if cycle >= RAISED_FROM else {})
     return np.array([weights[name] for name in names], np.float32)
 

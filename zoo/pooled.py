@@ -33,7 +33,7 @@ def pooled_card(name: str, title: str, description: str, citation: str, **settin
             "loss": Choice(("plain", "balanced", "focal")),
         },
         folders=("weights",),
-        requires=("torch", "torchvision", *chest),
+        requires=("torch", "torchvision", "safetensors", *chest),
         extra="vision",
     )
 

@@ -35,7 +35,7 @@ CARD = ModelCard(
         "levels": Choice(("c3+c4+c5", "c4+c5", "c5", "none")),
     },
     folders=("weights",),
-    requires=("torch", "torchvision"),
+    requires=("torch", "torchvision", "safetensors"),
     extra="vision",
 )
 
