@@ -62,7 +62,7 @@ class ImageData:
         Which of the n rows are trained on, how often, and which copies are mirrored; None is each once.
     """
 
-    counts = None
+    counts: Tensor | None = None
 
     def __init__(
         self,

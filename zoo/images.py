@@ -209,16 +209,14 @@ class ImageClassifier:
     def _build(self, columns: int) -> None:
         """Build the network, and choose its number format and layout."""
         config, network = self._config, self._architecture(self._config, *self._widths(columns))
-        allowed = [
-            known if config[name] == "auto" else (str(config[name]),)
-            for name, known in (("number_format", FORMATS), ("memory_layout", LAYOUTS))
-        ]
+        formats = FORMATS if config["number_format"] == "auto" else (str(config["number_format"]),)
+        layouts = LAYOUTS if config["memory_layout"] == "auto" else (str(config["memory_layout"]),)
         self._format, self._layout = measured_step(
             self._context.features,
             self._context.device,
             network,
             (len(network.mean), int(config["size"]), columns),
-            list(product(*allowed)),
+            list(product(formats, layouts)),
         )
         self._assemble(network)
 

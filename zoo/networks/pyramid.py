@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -142,4 +141,4 @@ def pooled(config: Config, labels: int, columns: int) -> ImageNetwork:
     read = backbone(str(config["backbone"]), str(config["weights"]))
     dropout = float(config["dropout"])
     head = Fusion(read.width, labels, columns, dropout) if config["tabular"] else Linear(read.width, labels, dropout)
-    return ImageNetwork(read.network, cast("nn.Module", head), read)
+    return ImageNetwork(read.network, head, read)
