@@ -22,7 +22,7 @@ import numpy as np
 
 from ..datasets.core import Fold, from_mapping
 from ..datasets.layout import load_test_inputs, load_training
-from ..datasets.support.errors import UnavailableError
+from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.registry import import_plugin
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, Model
@@ -309,6 +309,8 @@ def _blame(error: BaseException) -> tuple[Status, str]:
         return "oom", f"out of memory: {line}" if line else "out of memory"
     if isinstance(error, ModuleNotFoundError):
         return "unavailable", f"{line}: pip install {(error.name or '').partition('.')[0]}"
+    if isinstance(error, UserError):
+        return "failed", line
     if isinstance(error, SystemExit):
         return "failed", f"the model called exit({error.code!r})"
     return "failed", f"{name}: {line}" if line else name

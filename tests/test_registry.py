@@ -21,6 +21,7 @@ from zoobench.datasets.support.files import (
 )
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.registry import Registry, import_plugin
+from zoobench.zoo.core import MODELS
 
 
 @dataclass(frozen=True)
@@ -228,3 +229,10 @@ def test_cache_folder_is_the_named_one(tmp_path, monkeypatch):
     assert cache_root() == tmp_path
     monkeypatch.delenv("ZOOBENCH_CACHE")
     assert cache_root().name == "zoobench"
+
+
+@pytest.mark.parametrize("setting", ["epochs=0", "batch_size=-4", "dropout=1.5", "learning_rate=-0.1", "lora=-1"])
+def test_a_setting_that_means_nothing_is_refused(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    with pytest.raises(UserError, match=f"minilm: setting {setting} is not from "):
+        MODELS.get("minilm").card.configure("", {name: value})

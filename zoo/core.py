@@ -20,6 +20,16 @@ Config = Mapping[str, Scalar]
 Framework = Literal["scikit-learn", "torch", "keras"]
 
 
+LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        **dict.fromkeys(("epochs", "batch_size", "accumulation", "trees", "units", "embedding"), (1, math.inf)),
+        **dict.fromkeys(("patience", "learning_rate", "weight_decay", "warmup", "max_length", "lora"), (0, math.inf)),
+        **dict.fromkeys(("dropout", "embedding_dropout", "attention_dropout"), (0, 0.99)),
+    }
+)
+"""The lowest and the highest value that a setting of that name can have in any model: beyond, it means nothing."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from `low` to `high`, both included; whole ones when both bounds are; `log` for scales."""
@@ -109,7 +119,7 @@ class ModelCard:
         Raises
         ------
         UserError
-            For an unknown preset or setting, or a value that is not of the default's type.
+            For an unknown preset or setting, a value that is not of the default's type, or one out of `LIMITS`.
         """
         if preset and preset not in self.presets:
             raise unknown_name(f"preset of {self.name}", preset, self.presets)
@@ -117,7 +127,10 @@ class ModelCard:
         for key, value in (settings or {}).items():
             if key not in config:
                 raise unknown_name(f"setting of {self.name}", key, config)
-            config[key] = _convert(f"{self.name}: setting {key}", value, self.default[key])
+            config[key] = found = _convert(f"{self.name}: setting {key}", value, self.default[key])
+            low, high = LIMITS.get(key, (-math.inf, math.inf))
+            if not isinstance(found, str) and not low <= found <= high:
+                raise UserError(f"{self.name}: setting {key}={found} is not from {low:g} to {high:g}")
         return MappingProxyType(config)
 
 
