@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -162,14 +161,15 @@ class Padded:
     rows: Rows
     length: int = 0
 
-    @cached_property
+    @property
     def lengths(self) -> np.ndarray:
         """(n,) tokens of the rows with their padding."""
         return np.full(len(self.rows), self.length) if self.length else rounded(self.rows.lengths)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Return (batch, tokens) int32."""
-        return self.rows.padded(indices, int(self.lengths[indices].max()), first=True)
+        length = self.length or int(rounded(self.rows.lengths[indices].max()))
+        return self.rows.padded(indices, length, first=True)
 
 
 class Words:
