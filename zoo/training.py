@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,13 +14,13 @@ from .early_stopping import Best, require_finite
 from .import_order import without_triton_beside_tensorflow
 from .losses import Loss
 from .memory import Halving, out_of_memory
+from .pace import Pace
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CLIP = 1.0
 """The norm that gradients are clipped to."""
-REPORT_SECONDS = 1.0
 LOOK_EVERY = 20
 """On a GPU the losses are looked at every so many steps: each look waits for the device."""
 
@@ -239,27 +238,20 @@ def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
         require_finite(loss, epoch + 1, step)
 
 
-class _Clock:
-    """Counts steps, moves the learning rates, and reports at most once a second."""
+class _Clock(Pace):
+    """A pace that moves the learning rates as well."""
 
     def __init__(self, recipe: Recipe, total: int, optimizer: Any, report: Report | None) -> None:
         import torch
 
-        self.step, self.total, self._report, self._told = 0, total, report, time.monotonic()
+        super().__init__(total, report)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: rate_factor(step, total, recipe.warmup)
         )
 
     def advance(self) -> None:
-        self.step += 1
         self._schedule.step()
-        if time.monotonic() - self._told > REPORT_SECONDS:
-            self.tell({})
-
-    def tell(self, values: Mapping[str, float]) -> None:
-        if self._report is not None:
-            self._report(self.step, max(self.step, self.total), **values)
-            self._told = time.monotonic()
+        super().advance()
 
 
 def _changing(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
