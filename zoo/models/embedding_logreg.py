@@ -31,15 +31,13 @@ CARD = ModelCard(
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; labels are fitted side by side in threads."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     from ..encoders import frozen_encoder
+    from ..heads import logistic_regression
 
-    one = LogisticRegression(
-        C=float(config["C"]), class_weight="balanced" if config["balanced"] else None, max_iter=1000
-    )
+    one = logistic_regression(config, context, "lbfgs")
     scaler = StandardScaler() if config["standardise"] else "passthrough"
     return make_pipeline(frozen_encoder(config, context), scaler, OneVsRestClassifier(one, n_jobs=context.threads))

@@ -26,19 +26,12 @@ CARD = ModelCard(
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multioutput import ClassifierChain
     from sklearn.pipeline import make_pipeline
 
-    from ..heads import Binary
+    from ..heads import Binary, logistic_regression
 
-    one = LogisticRegression(
-        solver="liblinear",
-        C=float(config["C"]),
-        class_weight="balanced" if config["balanced"] else None,
-        random_state=context.seed,
-        max_iter=1000,
-    )
+    one = logistic_regression(config, context)
     return make_pipeline(
         tfidf(config, context), ClassifierChain(Binary(one), order="random", random_state=context.seed)
     )

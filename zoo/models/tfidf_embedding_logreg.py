@@ -34,22 +34,16 @@ CARD = ModelCard(
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; labels are fitted side by side in threads, which LIBLINEAR runs without the GIL."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import FeatureUnion, make_pipeline
     from sklearn.preprocessing import Normalizer
 
     from ..encoders import frozen_encoder
+    from ..heads import logistic_regression
 
     words, vectors = tfidf(config, context), make_pipeline(frozen_encoder(config, context), Normalizer())
     both = FeatureUnion(
         [("words", words), ("vectors", vectors)], transformer_weights={"vectors": float(config["weight"])}
     )
-    one = LogisticRegression(
-        solver="liblinear",
-        C=float(config["C"]),
-        class_weight="balanced" if config["balanced"] else None,
-        random_state=context.seed,
-        max_iter=1000,
-    )
+    one = logistic_regression(config, context)
     return make_pipeline(both, OneVsRestClassifier(one, n_jobs=context.threads))

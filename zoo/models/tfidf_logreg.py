@@ -27,15 +27,10 @@ CARD = ModelCard(
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; labels are fitted side by side in threads, which LIBLINEAR runs without the GIL."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
 
-    one = LogisticRegression(
-        solver=str(config["solver"]),  # pyright: ignore[reportArgumentType] - scikit-learn refuses another word
-        C=float(config["C"]),
-        class_weight="balanced" if config["balanced"] else None,
-        random_state=context.seed,
-        max_iter=1000,
-    )
+    from ..heads import logistic_regression
+
+    one = logistic_regression(config, context, str(config["solver"]))
     return make_pipeline(tfidf(config, context), OneVsRestClassifier(one, n_jobs=context.threads))
