@@ -12,7 +12,6 @@ from zoobench.benchmarks.check import text_task
 from zoobench.datasets.core import TASKS, Kind
 from zoobench.datasets.layout import load_training
 from zoobench.datasets.prepare import prepare
-from zoobench.datasets.support.errors import UserError
 from zoobench.datasets.support.texts import Texts
 from zoobench.zoo import adapter
 from zoobench.zoo.core import MODELS, Context
@@ -322,21 +321,6 @@ def test_pairs_of_words_hash_into_their_buckets() -> None:
         bigram_numbers(np.array([7, 8, 7]), 10, 1000).tolist() != bigram_numbers(np.array([8, 7, 8]), 10, 1000).tolist()
     )
     assert len(bigram_numbers(np.array([7]), 10, 1000)) == 0
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"padding": "bucket"},
-        {"monitor": "accuracy"},
-        {"class_weight": "inverse"},
-        {"cleaning": "soap"},
-        {"pooling": "middle"},
-    ],
-)
-def test_an_unknown_choice_is_refused(setting: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=next(iter(setting.values()))):
-        fitted(built("birnn", **setting), "multiclass")
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])

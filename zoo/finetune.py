@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.support.errors import UserError, unknown_name
+from ..datasets.support.errors import UserError
 from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from .cleaning import clean
@@ -34,8 +34,6 @@ PART_TOKENS = {"cpu": 2048, "cuda": 65536}
 leave the caches; a GPU is filled."""
 MARKER_WORDS = ("first entity", "end of the first entity", "second entity", "end of the second entity")
 """What the markers' rows of the embeddings begin as: the mean of these words'."""
-FORMATS = ("auto", "fp32", "bf16", "int8")
-POOLED = ("mean", "max")
 AUGMENTATIONS = {"none": "", "eda": "medical", "eda-wordnet": "wordnet"}
 """Where an augmentation takes its synonyms from."""
 
@@ -59,14 +57,8 @@ class FineTuned:
     def __init__(self, config: Config, context: Context) -> None:
         without_triton_beside_tensorflow()
         self._config, self._context = config, context
-        known = {"window_pooling": POOLED, "augmentation": tuple(AUGMENTATIONS), "number_format": FORMATS}
-        for name, values in known.items():
-            if config[name] not in values:
-                raise unknown_name(name, str(config[name]), values)
         if config["number_format"] == "int8" and context.device != "cpu":
             raise UserError("number_format=int8 is quantised for a CPU: use auto on a GPU, or --device cpu")
-        if config["lora"] and config["frozen_embeddings"]:
-            raise UserError("frozen_embeddings has no effect with lora: its embeddings never train")
         self._markers: tuple[int, ...] = ()
         self._leads = False
         self._tokenizer: Any = None

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.support.errors import unknown_name
 from .class_weights import class_weights, positive_weights
 from .core import Config, Context, Report, Scorer
 from .early_stopping import Best, require_finite
@@ -19,8 +18,6 @@ from .pace import Pace
 from .ragged import buckets, cut
 
 NETWORK = "network.keras"
-CLASS_WEIGHTS = ("none", "balanced")
-MONITORS = ("loss", "metric")
 ASKED, TOKENS = 256, 65_536
 """Rows, and tokens with their padding, that are answered at once at most."""
 
@@ -43,9 +40,6 @@ class KerasClassifier:
     def __init__(
         self, network: Callable[[int, int, str, Config], Any], config: Config, context: Context, inputs: Inputs
     ) -> None:
-        for name, known in (("class_weight", CLASS_WEIGHTS), ("monitor", MONITORS)):
-            if config[name] not in known:
-                raise unknown_name(name, str(config[name]), known)
         self._network, self._config, self._context, self._inputs = network, config, context, inputs
         self._multilabel = context.task.kind == "multilabel"
         self._fitted: Any = None

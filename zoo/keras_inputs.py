@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..datasets.support.errors import unknown_name
 from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from . import adapter
@@ -22,7 +21,6 @@ from .sequences import UNKNOWN, Vocabulary, bigram_numbers, rounded, tokenise
 if TYPE_CHECKING:
     from .encoders import FrozenEncoder
 
-PADDINGS = ("buckets", "longest")
 VOCABULARY, ENCODER = "vocabulary.json", "encoder.json"
 
 
@@ -189,8 +187,6 @@ class Words:
     def __init__(self, config: Config, bigrams: int = 0) -> None:
         self._config, self._bigrams = config, bigrams
         self._longest = str(config["padding"]) == "longest"
-        if config["padding"] not in PADDINGS:
-            raise unknown_name("padding", str(config["padding"]), PADDINGS)
         self._vocabulary, self._length = Vocabulary(()), 0
         self._types: list[str] = []
 

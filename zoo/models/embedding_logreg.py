@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
-from ..text import ENCODER, ENCODERS
+from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, check_encoder
 
 _PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "standardise": False}
 
@@ -25,6 +25,8 @@ CARD = ModelCard(
     extra="torch",
     # lbfgs multiplies matrices too small for BLAS threads, which spin: two took 9 x the time of one on movie-genres.
     blas_threads=1,
+    choices=ENCODER_CHOICES,
+    check=check_encoder,
 )
 
 

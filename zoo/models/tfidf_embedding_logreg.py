@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import ENCODER, ENCODERS, TFIDF, tfidf
+from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, TFIDF, TFIDF_CHOICES, check_encoder, tfidf
 
 CARD = ModelCard(
     name="tfidf-embedding-logreg",
@@ -28,6 +28,8 @@ CARD = ModelCard(
     requires=("torch", "transformers"),
     extra="torch",
     blas_threads=1,
+    choices={**TFIDF_CHOICES, **ENCODER_CHOICES},
+    check=check_encoder,
 )
 
 
