@@ -118,7 +118,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         """
         for what, value, known in (("pooling", self.pooling, POOLINGS), ("number format", self.number_format, FORMATS)):
             if value not in known:
-                raise unknown_name(what, value, known)
+                raise unknown_name(what, value, map(str, known))
         settings = {
             "feature": "frozen-encoder",
             "weights": sha256_json(locate(self.encoder)[1]),

@@ -225,7 +225,7 @@ class FineTuned:
             number_format=self._trained_in,
         )
         loss = loss_of(str(config["loss"]), task.kind, y, len(task.labels))
-        return Trainer(network, loss, recipe, self._context.device)
+        return Trainer(network, loss, recipe, self._context.device, self._context.threads)
 
     def _judge(self, X: Any, y: Any, scorer: Scorer) -> Callable[[], float]:
         """Return what scores the network as it is on labelled rows, which are tokenised once."""
@@ -287,9 +287,10 @@ class FineTuned:
         """Return (texts, labels) probabilities: those of a text's windows pooled."""
         # In int8 the rows of a batch share a scale: beside others a text would have another answer.
         network, batches = (self._network, data.all()) if self._quantised is None else (self._quantised, data.each())
-        logits = answers(network, data, batches, self._context.device, self._trained_in, self._asking)
+        place = self._context
+        logits = answers(network, data, batches, place.device, self._trained_in, self._asking, place.threads)
         self._note(*self._asking.notes)
-        found = _activated(logits, self._context.task.kind)
+        found = _activated(logits, place.task.kind)
         if len(found) == texts:
             return found
         firsts = np.searchsorted(data.owners, np.arange(texts))
@@ -297,7 +298,7 @@ class FineTuned:
             pooled = np.maximum.reduceat(found, firsts)
         else:
             pooled = np.add.reduceat(found, firsts) / np.diff([*firsts, len(found)])[:, None]
-        if self._context.task.kind == "multiclass":
+        if place.task.kind == "multiclass":
             pooled /= pooled.sum(axis=1, keepdims=True)
         return pooled.astype(np.float32).clip(0, 1)
 

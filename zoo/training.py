@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +14,7 @@ import numpy as np
 from .core import Report
 from .early_stopping import Best, require_finite
 from .import_order import without_triton_beside_tensorflow
+from .lanes import dealt, lanes, one_by_one
 from .losses import Loss
 from .memory import Halving, out_of_memory
 from .pace import Pace
@@ -132,6 +135,9 @@ class Trainer:
     ----------
     device
         "cpu" or "cuda".
+    threads
+        How many parts of a step are computed side by side, on a CPU. For networks whose rows do not depend on one
+        another in training: batch normalisation does not qualify.
 
     Attributes
     ----------
@@ -139,15 +145,22 @@ class Trainer:
         What a reader of the scores should know: batches that did not fit, epochs that were not needed.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss, recipe: Recipe, device: str) -> None:
+    def __init__(self, network: nn.Module, loss: Loss, recipe: Recipe, device: str, threads: int = 1) -> None:
         without_triton_beside_tensorflow()
         import torch
+
+        from .networks.dropout import quicken
 
         self.network, self.loss, self.recipe, self.device = network.to(device), loss, recipe, device
         self.notes: list[str] = []
         # A GPU takes a step's rows at once where they fit; on a CPU smaller parts stay in its caches.
         self.rows_at_once = recipe.batch_size * (recipe.accumulation if device == "cuda" else 1)
         self._optimizer = torch.optim.AdamW(parameter_groups(network, recipe), fused=True)
+        self._threads = threads if device == "cpu" and not recipe.compile else 1  # its compiler has threads of its own
+        if device == "cpu" and not recipe.compile:
+            quicken(network)
+        self._draws = [torch.Generator().manual_seed(torch.initial_seed() + lane) for lane in range(self._threads)]
+        self._each, self._lanes_proven = one_by_one, False
         self._forward = torch.compile(network, dynamic=True) if recipe.compile else network
 
     def fit(self, data: Data, validate: Callable[[], float] | None = None, report: Report | None = None) -> None:
@@ -164,7 +177,8 @@ class Trainer:
         best, stops = best_of(self.network, recipe.patience), False
         clock = _Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
         for epoch in range(recipe.epochs):
-            values = {"loss": self._epoch(epoch, plan, data, clock)}
+            with lanes(self._threads) as self._each:
+                values = {"loss": self._epoch(epoch, plan, data, clock)}
             if validate is not None:
                 values["score"] = validate()
                 stops = best.stops(epoch, values["score"])
@@ -217,17 +231,58 @@ class Trainer:
 
         counts = data.counts
         weight = self.loss.weight(data.targets[rows], None if counts is None else counts[rows]).to(self.device)
-        found = torch.zeros((), device=self.device)
-        for part in data.parts(rows, self.rows_at_once):
-            inputs = moved(data.load(part), self.device)
+
+        def loss_of(part: np.ndarray, inputs: Mapping[str, Tensor]) -> Tensor:
             wanted = {"targets": data.targets[part]} | ({} if counts is None else {"counts": counts[part]})
-            wanted = moved(wanted, self.device)
             with computing_in(self.recipe.number_format, self.device):
-                logits = self._forward(**inputs)
-            loss = self.loss.total(logits, **wanted) / weight
+                logits = self._forward(**moved(inputs, self.device))
+            return self.loss.total(logits, **moved(wanted, self.device)) / weight
+
+        hands = [data.parts(hand, self.rows_at_once) for hand in dealt(rows, self._threads)]
+        if len(hands) > 1:
+            return self._side_by_side([[(part, data.load(part)) for part in hand] for hand in hands], loss_of)
+        found = torch.zeros((), device=self.device)
+        for part in hands[0]:
+            loss = loss_of(part, data.load(part))
             loss.backward()
             found += loss.detach()
         return found
+
+    def _side_by_side(self, hands: Sequence[Sequence[Any]], loss_of: Callable[..., Tensor]) -> Tensor:
+        """Compute the parts of each hand in a lane; sum losses and gradients in the order of the hands."""
+        import torch
+
+        from .networks.dropout import drawing_from
+
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+
+        def play(numbered: tuple[int, Sequence[Any]]) -> tuple[Tensor, list[Tensor | None]]:
+            lane, hand = numbered
+            total = torch.zeros(())
+            sums: list[Tensor | None] = [None] * len(weights)
+            with drawing_from(self._draws[lane]):
+                for part in hand:
+                    loss = loss_of(*part)
+                    sums = list(map(_sum, sums, torch.autograd.grad(loss, weights, allow_unused=True)))
+                    total += loss.detach()
+            return total, sums
+
+        before = None if self._lanes_proven else torch.get_rng_state()
+        losses, found = zip(*(self._each if before is None else one_by_one)(play, list(enumerate(hands))), strict=True)
+        for weight, *parts in zip(weights, *found, strict=True):
+            weight.grad = functools.reduce(_sum, parts)
+        if before is not None:
+            # Where a layer draws from torch's own generator, the order in which lanes come to it would be chance.
+            self._lanes_proven = torch.equal(before, torch.get_rng_state())
+            self._threads = self._threads if self._lanes_proven else 1
+        return torch.stack(losses).sum()
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return a sum of gradients; None is a gradient that there is none of. Never in place: two may be one tensor."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
@@ -282,6 +337,7 @@ def answers(
     device: str,
     number_format: str = "fp32",
     halving: Halving | None = None,
+    threads: int = 1,
 ) -> np.ndarray:
     """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers.
 
@@ -289,6 +345,8 @@ def answers(
     ----------
     halving
         Remembers what fits into memory from one call to the next, and notes what did not.
+    threads
+        How many batches are answered side by side, on a CPU.
     """
     import torch
 
@@ -296,8 +354,14 @@ def answers(
         return network(**moved(data.load(batch), device)).float().cpu().numpy()
 
     network.eval()
-    halving = Halving("answered") if halving is None else halving
-    with torch.inference_mode(), computing_in(number_format, device):
-        numbers, found = zip(*halving.each(rows, act), strict=True)
+    halved = Halving("answered") if halving is None else halving
+
+    def play(hand: Sequence[np.ndarray]) -> list[tuple[np.ndarray, Any]]:
+        with torch.inference_mode(), computing_in(number_format, device):
+            return list(halved.each(hand, act))
+
+    hands = dealt(rows, threads if device == "cpu" else 1)
+    with lanes(len(hands)) as each:
+        numbers, found = zip(*itertools.chain(*each(play, hands)), strict=True)
     order = np.argsort(np.concatenate(numbers), kind="stable")
     return np.concatenate(found)[order]

@@ -353,9 +353,13 @@ def main() -> int:
     print("python tests/performance/text.py", *sys.argv[1:])
     print(f"{'figure':<46}{'target':>8}{'reached':>9}")
     missed = False
-    for figure in measure(given, GENERATED if given.quick else PUBLISHED, device):
-        show(figure)
-        missed |= figure.missed
+    try:
+        for figure in measure(given, GENERATED if given.quick else PUBLISHED, device):
+            show(figure)
+            missed |= figure.missed
+    except UnavailableError as error:
+        print(error, file=sys.stderr)
+        return 2
     return int(missed and not given.quick)
 
 
