@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 
 from ..datasets.core import Fold, from_mapping
 from ..datasets.layout import load_test_inputs, load_training
-from ..datasets.support.errors import UnavailableError
+from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.registry import import_plugin
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, Model
@@ -40,8 +40,15 @@ class SealedError(PermissionError):
     """A model tried to open a file that is kept from it."""
 
 
-def main(path: str) -> None:
-    """Run the job in the file `path`: what the forked process does, and all it does."""
+def main(path: str, environment: Mapping[str, str]) -> None:
+    """Run the job in the file `path`: what the forked process does, and all it does.
+
+    `environment` is the harness's when the cell was started; the server that this process was forked from keeps
+    that of its own start.
+    """
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
     # What the warm process imported is never garbage: a collection that walked it would also copy its pages.
     gc.freeze()
     job = Job.read(Path(path))
@@ -309,6 +316,8 @@ def _blame(error: BaseException) -> tuple[Status, str]:
         return "oom", f"out of memory: {line}" if line else "out of memory"
     if isinstance(error, ModuleNotFoundError):
         return "unavailable", f"{line}: pip install {(error.name or '').partition('.')[0]}"
+    if isinstance(error, UserError):
+        return "failed", line
     if isinstance(error, SystemExit):
         return "failed", f"the model called exit({error.code!r})"
     return "failed", f"{name}: {line}" if line else name

@@ -51,11 +51,12 @@ def hardware_table(hardware: Hardware) -> RenderableType:
 
 def model_mapping(card: ModelCard) -> dict[str, Any]:
     """Return a model's card as plain JSON values."""
-    values = {name: getattr(card, name) for name in card.__dataclass_fields__}
+    values = {name: getattr(card, name) for name in card.__dataclass_fields__ if name != "check"}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     presets = {name: dict(preset) for name, preset in card.presets.items()}
     space = {name: vars(part) for name, part in card.space.items()}
-    return plain | {"default": dict(card.default), "presets": presets, "space": space}
+    choices = {name: list(words) for name, words in card.choices.items()}
+    return plain | {"default": dict(card.default), "presets": presets, "space": space, "choices": choices}
 
 
 def card_of(name: str) -> RenderableType:
@@ -91,9 +92,10 @@ def _model_card(card: ModelCard) -> RenderableType:
         else "nothing more",
         "source": card.citation,
     }
-    settings = _table("setting", "default", "tuning searches")
+    settings = _table("setting", "default", "others", "tuning searches")
     for key, value in card.default.items():
-        settings.add_row(key, escape(str(value)), _space(card, key))
+        others = " | ".join(str(word) for word in card.choices.get(key, ()) if word != value)
+        settings.add_row(key, escape(str(value)), others, _space(card, key))
     parts: list[RenderableType] = [_head(card.name, card.title), Text(card.description), "", _facts(facts)]
     if card.default:
         parts += ["", settings]

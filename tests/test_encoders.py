@@ -219,7 +219,7 @@ def test_a_local_folder_is_the_same_encoder_and_a_missing_one_says_so(tmp_path: 
     folder = Path(locate(PACKAGED)[0])
     assert np.array_equal(FrozenEncoder(str(folder)).transform(ODD), FrozenEncoder(PACKAGED).transform(ODD))
     assert locate(str(folder))[1] == locate(PACKAGED)[1], "known by its weights, not by its place"
-    with pytest.raises(UnavailableError, match="is not there"):
+    with pytest.raises(UserError, match="is not there"):
         locate(str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"holds no config\.json"):
         locate(str(tmp_path))
@@ -305,6 +305,7 @@ def test_a_local_encoder_is_known_by_what_its_folder_holds(tmp_path: Path, monke
     card = MODELS.get("embedding-logreg").card
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
+    (tmp_path / "mine" / "model.safetensors").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
     config, hashes = _with_folders(card, card.configure("", {"encoder": "mine"}))
     assert config["encoder"] == str(tmp_path / "mine"), "a cell runs in a folder of its own"

@@ -83,7 +83,7 @@ def test_other_architectures_and_a_bare_tokenizer(kind: str, settings: dict[str,
     assert model._layout.max_length == {"albert": 256, "roberta": 38, "gpt2": 64}[kind]
     (tmp_path / "kept").mkdir()
     model.save(tmp_path / "kept")
-    again = built("/nowhere", **settings).load(tmp_path / "kept")
+    again = built("no-such-owner/gone", **settings).load(tmp_path / "kept")
     np.testing.assert_array_equal(again.predict_proba(Texts(texts, types)), together)
 
 
@@ -112,21 +112,19 @@ def damaged(kind: str, folder: Path, encoder: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "error", "message"),
+    ("kind", "message"),
     [
-        ("absent", UnavailableError, "is not there"),
-        ("no weights", UserError, "safetensors weights"),
-        ("larger tokenizer", UserError, "tokenizer knows 40001 tokens and its network 30522"),
-        ("sparse tokenizer", UserError, "gives token 90000 and its network knows 30522"),
-        ("decoder", UserError, "encoder with a decoder"),
+        ("absent", "is not there"),
+        ("no weights", "safetensors weights"),
+        ("larger tokenizer", "tokenizer knows 40001 tokens and its network 30522"),
+        ("sparse tokenizer", "gives token 90000 and its network knows 30522"),
+        ("decoder", "encoder with a decoder"),
     ],
 )
-def test_an_encoder_that_cannot_be_trained_is_said_first(
-    kind: str, error: type[Exception], message: str, encoder: str, tmp_path: Path
-) -> None:
+def test_an_encoder_that_cannot_be_trained_is_said_first(kind: str, message: str, encoder: str, tmp_path: Path) -> None:
     _, X, y = text_task("multilabel")
     steps: list[int] = []
-    with pytest.raises(error, match=message) as raised:
+    with pytest.raises(UserError, match=message) as raised:
         built(damaged(kind, tmp_path, encoder)).fit(X, y, report=lambda step, total, **values: steps.append(step))
     assert "\n" not in str(raised.value)
     assert not steps

@@ -12,7 +12,7 @@ from zoobench.benchmarks.tiny import tiny_encoder
 from zoobench.datasets.core import Kind
 from zoobench.datasets.support.errors import UserError
 from zoobench.zoo import number_format as number_format_module
-from zoobench.zoo import training
+from zoobench.zoo import recipe
 from zoobench.zoo.core import Context, Scalar
 from zoobench.zoo.features import FeatureCache
 from zoobench.zoo.finetune import MARKER_WORDS, FineTuned
@@ -109,7 +109,7 @@ def test_the_windows_of_a_text_count_as_one_text(kind: Kind, loss: str) -> None:
             first = input_ids[:, :1].float()
             return torch.cat([first - 6, 7 - first], 1) * self.scale
 
-    run = Trainer(Net(), loss_of(loss, kind, targets, 2), training.Recipe(1, 6, 1e-3), "cpu")
+    run = Trainer(Net(), loss_of(loss, kind, targets, 2), recipe.Recipe(1, 6, 1e-3), "cpu")
     run.rows_at_once = 4  # parts of a step add up as well
     found = run._gradients(np.arange(6), data)
     assert found is not None

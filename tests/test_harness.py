@@ -209,6 +209,17 @@ def test_jobs_give_the_same_scores_and_say_so(tmp_path: Path, tiny: Path) -> Non
     assert (last.beside, last.threads) == (0, os.cpu_count()), "a cell alone has the machine to itself, and says so"
 
 
+def test_a_cell_has_the_environment_of_its_run(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = "def fit(self, X, y):\n    raise ValueError(str(os.environ.get('ZOOBENCH_TOLD')))\n"
+    plugin = write_models(tmp_path / "told.py", {"told": body})
+    for number, told in enumerate(["first", "second", None]):  # one server answers all three runs
+        monkeypatch.delenv("ZOOBENCH_TOLD", raising=False)
+        if told is not None:
+            monkeypatch.setenv("ZOOBENCH_TOLD", told)
+        frame = run(task="tiny", model="told", plugin=[tiny, plugin], results=tmp_path / str(number), quiet=True)
+        assert frame.reason.item() == f"ValueError: {told}"
+
+
 def test_a_model_of_another_modality_is_incompatible(tmp_path: Path, tiny: Path) -> None:
     plugin = tmp_path / "image.py"
     plugin.write_text(

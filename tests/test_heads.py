@@ -150,9 +150,6 @@ def test_entities_without_markers_are_refused(encoder: Any) -> None:
     for name, words in (("head", "unknown head 'deep'"), ("pooling", "unknown pooling 'deep'")):
         with pytest.raises(UserError, match=words):
             head_of({**SETTINGS, name: "deep"}, encoder, 4, STARTS)
-    for name in set(HEADS) - {"improved"}:
-        with pytest.raises(UserError, match=f"attention=false has no effect with head={name}"):
-            head_of({**SETTINGS, "head": name, "attention": False}, encoder, 4, STARTS)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "modernbert"])

@@ -20,7 +20,7 @@ from zoobench.datasets.tasks.nih_chest_xray14 import CARD as NIH
 from zoobench.zoo import image_speed
 from zoobench.zoo.balancing import Balanced
 from zoobench.zoo.class_weights import log_weights
-from zoobench.zoo.core import Config, Context
+from zoobench.zoo.core import MODELS, Config, Context
 from zoobench.zoo.features import FeatureCache
 from zoobench.zoo.image_data import ImageData, Scale
 from zoobench.zoo.image_speed import fastest, measured_step
@@ -159,11 +159,15 @@ def test_macro_f1_is_the_best_of_the_published_thresholds() -> None:
         ({"memory_layout": "last"}, "unknown memory_layout"),
         ({"augmentation": "mirror"}, "unknown augmentation"),
         ({"balance": "smote"}, "unknown balance"),
+        ({"levels": "c2"}, "unknown levels"),
+        ({"weights": "a/b.pt"}, r"weights file a/b\.pt is not there"),
+        ({"weights": "imagnet"}, r"unknown weights 'imagnet': did you mean 'imagenet'\?"),
+        ({"weights": "chest"}, "unknown weights 'chest'"),
     ],
 )
-def test_wrong_settings_are_refused(settings: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_refused(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        built(tmp_path, **settings)
+        MODELS.get("densenet121-fpn-tabular").card.configure("", settings)
 
 
 def test_balancing_is_refused_where_classes_exclude_one_another(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 TORCH = """
 import numpy as np, torch
 from zoobench.zoo.losses import loss_of
-from zoobench.zoo.training import Recipe, Trainer
+from zoobench.zoo.recipe import Recipe
+from zoobench.zoo.training import Trainer
 
 class Rows:
     targets, counts = torch.zeros(4, dtype=torch.int64), None

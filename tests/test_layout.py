@@ -50,7 +50,7 @@ def test_texts_take_their_columns_along_and_are_plain_arrays_elsewhere():
     assert texts[1] == "b"
     assert isinstance(texts[1], str)
     changed = texts.copy()
-    changed[0], changed.columns["year"][0] = "z", 9
+    changed.columns["year"][0], changed[0] = 9, "z"
     assert (texts[0], columns(texts)["year"][0]) == ("a", 1)
     assert columns(np.asarray(texts)) == columns(texts + "!") == columns(np.array(["a"])) == {}
     with pytest.raises(ValueError, match="so is every column"):

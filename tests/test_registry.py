@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,7 @@ from zoobench.datasets.support.files import (
 )
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.registry import Registry, import_plugin
+from zoobench.zoo.core import MODELS, Scalar
 
 
 @dataclass(frozen=True)
@@ -228,3 +230,57 @@ def test_cache_folder_is_the_named_one(tmp_path, monkeypatch):
     assert cache_root() == tmp_path
     monkeypatch.delenv("ZOOBENCH_CACHE")
     assert cache_root().name == "zoobench"
+
+
+@pytest.mark.parametrize("setting", ["epochs=0", "batch_size=-4", "dropout=1.5", "learning_rate=-0.1", "lora=-1"])
+def test_a_setting_that_means_nothing_is_refused(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    with pytest.raises(UserError, match=f"minilm: setting {setting} is not from "):
+        MODELS.get("minilm").card.configure("", {name: value})
+
+
+def test_every_word_of_a_setting_is_known_before_a_run() -> None:
+    """A setting that takes words names those that it takes, or folders; a model without it fails in its cell."""
+    for name, model in MODELS.entries().items():
+        card = model.card
+        words = {key for key, value in card.default.items() if isinstance(value, str)}
+        assert words == {*card.choices, *card.folders}, name
+        for key in card.choices:
+            assert card.default[key] in card.choices[key]
+            with pytest.raises(UserError, match=f"unknown {key} of {name} 'soap'"):
+                card.configure("", {key: "soap"})
+
+
+def test_words_of_settings_are_those_that_the_code_knows() -> None:
+    pytest.importorskip("torch")
+    from zoobench.zoo import cleaning, finetune, losses, preprocessing, tokens
+    from zoobench.zoo.networks import heads
+
+    bag, tuned = MODELS.get("tfidf-logreg").card.choices, MODELS.get("minilm").card.choices
+    known = {
+        "cleaning": cleaning.CLEANINGS, "head": heads.HEADS, "pooling": heads.POOLINGS, "loss": losses.LOSSES,
+        "truncation": tokens.TRUNCATIONS, "augmentation": finetune.AUGMENTATIONS,
+    }  # fmt: skip
+    assert {name: set(words) for name, words in known.items()} == {name: set(tuned[name]) for name in known}
+    assert set(bag["preprocessing"]) == set(preprocessing.PREPROCESSINGS)
+    assert set(bag["cleaning"]) == set(cleaning.CLEANINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lora": 4, "frozen_embeddings": True}, "no effect with lora"),
+        ({"attention": False}, "attention=false has no effect with head=linear"),
+        ({"encoder": "./nowhere"}, "'./nowhere' is not there"),
+        ({"encoder": ""}, "'' is not there"),
+        ({"encoder": "a/b/c"}, "is not there"),
+        ({"encoder": "tests"}, "holds no config.json"),
+    ],
+)
+def test_settings_that_make_no_sense_together(
+    settings: dict[str, Scalar], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tests").mkdir()
+    with pytest.raises(UserError, match=words):
+        MODELS.get("minilm").card.configure("", settings)

@@ -38,15 +38,16 @@ def predict_proba(self, X):
     self.seen["suspects"] = [
         array.astype(int).tolist() for array in arrays if array.shape == shape and array.dtype.kind in "iub"
     ]
-    files, refused, words = [], [], []
+    files, refused = [], []
     roots = {pathlib.Path.cwd(), *map(pathlib.Path, sys.argv), *pathlib.Path.cwd().parents[:3]}
     roots |= {pathlib.Path(value) for value in os.environ.values() if value.startswith("/") and "cache" in value}
     roots |= {pathlib.Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
     for root in roots:
-        below = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file()][:2000] if root.is_dir() else []
+        below = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file()] if root.is_dir() else []
         for path in below:
             try:
-                words.append(path.read_bytes()[:1_000_000])
+                with path.open("rb") as stream:
+                    stream.read(1000)
                 files.append(str(path))
             except OSError as error:
                 refused.append(f"{path}: {error}")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from zoobench.zoo import training
+from zoobench.zoo import pace, training
 from zoobench.zoo.losses import loss_of
 from zoobench.zoo.memory import Halving, out_of_memory
-from zoobench.zoo.training import Recipe, Trainer, answers, parameter_groups, rate_factor, seeded
+from zoobench.zoo.recipe import Recipe, parameter_groups, rate_factor
+from zoobench.zoo.training import Trainer, answers, seeded
 
 RNG = np.random.default_rng(6)
 INPUTS = torch.from_numpy(RNG.normal(size=(40, 6)).astype(np.float32))
@@ -200,7 +201,7 @@ def test_without_validation_all_epochs_are_trained() -> None:
 
 
 def test_progress_within_an_epoch_holds_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "REPORT_SECONDS", 0.0)
     told: list[tuple[int, int, int]] = []
     trainer(Net(), epochs=2).fit(Rows(), None, lambda step, total, **values: told.append((step, total, len(values))))
     assert [step for step, _, _ in told] == sorted(step for step, _, _ in told)

@@ -20,6 +20,16 @@ Config = Mapping[str, Scalar]
 Framework = Literal["scikit-learn", "torch", "keras"]
 
 
+LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        **dict.fromkeys(("epochs", "batch_size", "accumulation", "trees", "units", "embedding"), (1, math.inf)),
+        **dict.fromkeys(("patience", "learning_rate", "weight_decay", "warmup", "max_length", "lora"), (0, math.inf)),
+        **dict.fromkeys(("dropout", "embedding_dropout", "attention_dropout"), (0, 0.99)),
+    }
+)
+"""The lowest and the highest value that a setting of that name can have in any model: beyond, it means nothing."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from `low` to `high`, both included; whole ones when both bounds are; `log` for scales."""
@@ -69,6 +79,11 @@ class ModelCard:
         Settings that may name a local folder or file: made absolute, and known by what it holds.
     blas_threads
         BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
+    choices
+        Of settings that are one of a few words: those words.
+    check
+        Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
+        before the first one runs.
     """
 
     name: str
@@ -85,6 +100,8 @@ class ModelCard:
     extra: str = ""
     folders: tuple[str, ...] = ()
     blas_threads: int = 0
+    choices: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    check: Callable[[Config], None] | None = None
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
@@ -94,13 +111,14 @@ class ModelCard:
             raise ValueError(f"model {self.name}: modality {self.modality!r} or a kind of {self.kinds} is unknown")
         for what, part in (
             ("space", self.space),
+            ("choices", self.choices),
             *(("preset " + name, preset) for name, preset in self.presets.items()),
         ):
             if strange := set(part) - set(self.default):
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
-        for name in ("default", "presets", "space"):
+        for name in ("default", "presets", "space", "choices"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
@@ -109,7 +127,8 @@ class ModelCard:
         Raises
         ------
         UserError
-            For an unknown preset or setting, or a value that is not of the default's type.
+            For an unknown preset or setting, a value that is not of the default's type, or neither in `LIMITS` nor
+            among the `choices`; and what `check` refuses.
         """
         if preset and preset not in self.presets:
             raise unknown_name(f"preset of {self.name}", preset, self.presets)
@@ -117,7 +136,14 @@ class ModelCard:
         for key, value in (settings or {}).items():
             if key not in config:
                 raise unknown_name(f"setting of {self.name}", key, config)
-            config[key] = _convert(f"{self.name}: setting {key}", value, self.default[key])
+            config[key] = found = _convert(f"{self.name}: setting {key}", value, self.default[key])
+            low, high = LIMITS.get(key, (-math.inf, math.inf))
+            if not isinstance(found, str) and not low <= found <= high:
+                raise UserError(f"{self.name}: setting {key}={found} is not from {low:g} to {high:g}")
+            if found not in self.choices.get(key, (found,)):
+                raise unknown_name(f"{key} of {self.name}", str(found), map(str, self.choices[key]))
+        if self.check is not None:
+            self.check(config)
         return MappingProxyType(config)
 
 

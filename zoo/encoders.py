@@ -21,13 +21,13 @@ from .number_format import measured_format
 from .pretrained import PACKAGED, load, locate, pad_id, window
 from .processes import spread
 from .ragged import Rows, cut
+from .text import ENCODER_CHOICES
 from .tokens import readable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-POOLINGS = ("mean", "cls", "max")
-FORMATS = ("auto", "fp32", "bf16", "int8")
+POOLINGS, FORMATS = ENCODER_CHOICES["pooling"], ENCODER_CHOICES["number_format"]
 BATCH_TOKENS = {"cpu": 1024, "cuda": 262144}
 """Tokens of a batch to begin with, padding included: few enough for a processor's caches (1024 of MiniLM's: 1.2 x as
 many texts a second as 4096); on a GPU more than most hold, which halves until it fits."""
@@ -118,7 +118,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         """
         for what, value, known in (("pooling", self.pooling, POOLINGS), ("number format", self.number_format, FORMATS)):
             if value not in known:
-                raise unknown_name(what, value, known)
+                raise unknown_name(what, value, map(str, known))
         settings = {
             "feature": "frozen-encoder",
             "weights": sha256_json(locate(self.encoder)[1]),

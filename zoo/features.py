@@ -96,7 +96,7 @@ class FeatureCache:
             yield [0], names, work()
 
         if not self._bypass:
-            self.texts({"charged": dict(settings)}, _objects(["once"]), compute)
+            self.texts({"charged": dict(settings)}, objects(["once"]), compute)
 
     def _values(
         self, settings: Mapping[str, Any], texts: Sequence[str] | np.ndarray, compute: Compute, kind: _Kind
@@ -224,7 +224,8 @@ def _parts(store: FeatureStore, records: np.ndarray) -> Iterator[tuple[int, np.n
             yield int(place), stretch[start : start + records["length"][place]]
 
 
-def _objects(values: list[str]) -> np.ndarray:
+def objects(values: list[str]) -> np.ndarray:
+    """Return an (n,) object array of strings."""
     found = np.empty(len(values), object)
     found[:] = values
     return found
@@ -237,4 +238,4 @@ class _Kind(NamedTuple):
     read: Callable[[FeatureStore, np.ndarray], Any]
 
 
-_VECTORS, _STRINGS, _ROWS = _Kind(np.stack, _vectors), _Kind(_objects, _strings), _Kind(Rows.of, _rows)
+_VECTORS, _STRINGS, _ROWS = _Kind(np.stack, _vectors), _Kind(objects, _strings), _Kind(Rows.of, _rows)

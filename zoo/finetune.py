@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.support.errors import UserError, unknown_name
+from ..datasets.support.errors import UserError
 from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from .cleaning import clean
@@ -21,9 +21,10 @@ from .number_format import measured_format
 from .pretrained import load as load_encoder
 from .pretrained import pad_id, window
 from .ragged import Rows
+from .recipe import Recipe
 from .text_data import TextData
 from .tokens import Layout, add_markers, frame_of, tokenise
-from .training import Recipe, Trainer, activated, answers, seeded
+from .training import Trainer, activated, answers, seeded
 
 if TYPE_CHECKING:
     from .networks.transformer import TextClassifier
@@ -34,8 +35,6 @@ PART_TOKENS = {"cpu": 2048, "cuda": 65536}
 leave the caches; a GPU is filled."""
 MARKER_WORDS = ("first entity", "end of the first entity", "second entity", "end of the second entity")
 """What the markers' rows of the embeddings begin as: the mean of these words'."""
-FORMATS = ("auto", "fp32", "bf16", "int8")
-POOLED = ("mean", "max")
 AUGMENTATIONS = {"none": "", "eda": "medical", "eda-wordnet": "wordnet"}
 """Where an augmentation takes its synonyms from."""
 
@@ -59,14 +58,8 @@ class FineTuned:
     def __init__(self, config: Config, context: Context) -> None:
         without_triton_beside_tensorflow()
         self._config, self._context = config, context
-        known = {"window_pooling": POOLED, "augmentation": tuple(AUGMENTATIONS), "number_format": FORMATS}
-        for name, values in known.items():
-            if config[name] not in values:
-                raise unknown_name(name, str(config[name]), values)
         if config["number_format"] == "int8" and context.device != "cpu":
             raise UserError("number_format=int8 is quantised for a CPU: use auto on a GPU, or --device cpu")
-        if config["lora"] and config["frozen_embeddings"]:
-            raise UserError("frozen_embeddings has no effect with lora: its embeddings never train")
         self._markers: tuple[int, ...] = ()
         self._leads = False
         self._tokenizer: Any = None
@@ -233,7 +226,7 @@ class FineTuned:
             number_format=self._trained_in,
         )
         loss = loss_of(str(config["loss"]), task.kind, y, len(task.labels))
-        return Trainer(network, loss, recipe, self._context.device)
+        return Trainer(network, loss, recipe, self._context.device, self._context.threads)
 
     def _judge(self, X: Any, y: Any, scorer: Scorer) -> Callable[[], float]:
         """Return what scores the network as it is on labelled rows, which are tokenised once."""
@@ -295,9 +288,10 @@ class FineTuned:
         """Return (texts, labels) probabilities: those of a text's windows pooled."""
         # In int8 the rows of a batch share a scale: beside others a text would have another answer.
         network, batches = (self._network, data.all()) if self._quantised is None else (self._quantised, data.each())
-        logits = answers(network, data, batches, self._context.device, self._trained_in, self._asking)
+        place = self._context
+        logits = answers(network, data, batches, place.device, self._trained_in, self._asking, place.threads)
         self._note(*self._asking.notes)
-        found = activated(logits, self._context.task.kind)
+        found = activated(logits, place.task.kind)
         if len(found) == texts:
             return found
         firsts = np.searchsorted(data.owners, np.arange(texts))
@@ -305,7 +299,7 @@ class FineTuned:
             pooled = np.maximum.reduceat(found, firsts)
         else:
             pooled = np.add.reduceat(found, firsts) / np.diff([*firsts, len(found)])[:, None]
-        if self._context.task.kind == "multiclass":
+        if place.task.kind == "multiclass":
             pooled /= pooled.sum(axis=1, keepdims=True)
         return pooled.astype(np.float32).clip(0, 1)
 

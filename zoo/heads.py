@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from .core import Config, Context
@@ -101,6 +102,17 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     def _only(self) -> Any:
         fitted: Any = self.calibrated_.calibrated_classifiers_
         return fitted[0]
+
+
+def logistic_regression(config: Config, context: Context, solver: str = "liblinear") -> LogisticRegression:
+    """Return the L2 logistic regression that a configuration describes by ``C`` and ``balanced``."""
+    return LogisticRegression(
+        solver=solver,  # pyright: ignore[reportArgumentType] - scikit-learn refuses another word
+        C=float(config["C"]),
+        class_weight="balanced" if config["balanced"] else None,
+        random_state=context.seed,
+        max_iter=1000,
+    )
 
 
 def forest(config: Config, context: Context) -> RandomForestClassifier:

@@ -19,9 +19,10 @@ from .core import Config, Context, Report, Scalar, Scorer
 from .image_data import ImageData, Scale
 from .image_speed import FORMATS, LAYOUTS, measured_step
 from .import_order import without_triton_beside_tensorflow
-from .losses import Loss, loss_of, weighted
+from .losses import LOSSES, Loss, loss_of, weighted
 from .memory import Halving
-from .training import Recipe, Trainer, activated, answers, seeded
+from .recipe import OPTIMIZERS, SCHEDULES, Recipe
+from .training import Trainer, activated, answers, seeded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +65,16 @@ IMAGE: dict[str, Scalar] = {
     "memory_layout": "auto",
 }
 """The settings that all image networks have. The published ones (system 2) but for batch, balancing and weights."""
+IMAGE_CHOICES: dict[str, tuple[Scalar, ...]] = {
+    "augmentation": ("published", "none"),
+    "balance": BALANCES,
+    "loss": (*LOSSES, "published"),
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "checkpoint": CHECKPOINTS,
+    "number_format": ("auto", *FORMATS),
+    "memory_layout": ("auto", *LAYOUTS),
+}
 PUBLISHED: dict[str, Scalar] = {
     "balance": "published",
     "loss": "published",
@@ -95,6 +106,23 @@ RAISED_FROM = 2
 _ALIASES = {"pleural": "pleural_thickening"}  # ChestMNIST's name of it
 
 
+def image_check(own: str) -> Callable[[Config], None]:
+    """Return the check of a card whose ``weights`` may be `own`, "none" or a file."""
+
+    def check(config: Config) -> None:
+        if int(config["size"]) < SMALLEST:
+            raise UserError(f"size={config['size']}: images are read at {SMALLEST} pixels or more")
+        weights = str(config["weights"])
+        path = Path(weights).expanduser()
+        if weights in (own, "none") or path.is_file():
+            return
+        if not path.suffix and len(path.parts) == 1:
+            raise unknown_name("weights", weights, (own, "none", "PATH"))
+        raise UserError(f"weights file {weights} is not there: give a file, {own} or none")
+
+    return check
+
+
 class ImageClassifier:
     """A network over images, trained.
 
@@ -115,21 +143,7 @@ class ImageClassifier:
 
     def __init__(self, architecture: Architecture, config: Config, context: Context) -> None:
         without_triton_beside_tensorflow()
-        from .image_transforms import AUGMENTATIONS
-
         self._architecture, self._config, self._context = architecture, config, context
-        known = {
-            "augmentation": AUGMENTATIONS,
-            "balance": BALANCES,
-            "checkpoint": CHECKPOINTS,
-            "number_format": ("auto", *FORMATS),
-            "memory_layout": ("auto", *LAYOUTS),
-        }
-        for name, values in known.items():
-            if config[name] not in values:
-                raise unknown_name(name, str(config[name]), values)
-        if int(config["size"]) < SMALLEST:
-            raise UserError(f"size={config['size']}: images are read at {SMALLEST} pixels or more")
         if context.task.kind != "multilabel" and config["balance"] == "published":
             raise UserError("balance=published counts the labels of a row: it is for multi-label tasks; use none")
         self._network: Any = None

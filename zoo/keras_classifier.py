@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.support.errors import unknown_name
 from .class_weights import class_weights, positive_weights
 from .core import Config, Context, Report, Scorer
 from .early_stopping import Best, require_finite
 from .keras_graphs import trace_prediction, trace_training
 from .keras_inputs import Batches, Inputs
 from .memory import Halving
+from .pace import Pace
 from .ragged import buckets, cut
 
 NETWORK = "network.keras"
-CLASS_WEIGHTS = ("none", "balanced")
-MONITORS = ("loss", "metric")
 ASKED, TOKENS = 256, 65_536
 """Rows, and tokens with their padding, that are answered at once at most."""
 
@@ -42,9 +40,6 @@ class KerasClassifier:
     def __init__(
         self, network: Callable[[int, int, str, Config], Any], config: Config, context: Context, inputs: Inputs
     ) -> None:
-        for name, known in (("class_weight", CLASS_WEIGHTS), ("monitor", MONITORS)):
-            if config[name] not in known:
-                raise unknown_name(name, str(config[name]), known)
         self._network, self._config, self._context, self._inputs = network, config, context, inputs
         self._multilabel = context.task.kind == "multilabel"
         self._fitted: Any = None
@@ -87,12 +82,12 @@ class KerasClassifier:
         patience = int(self._config["patience"])
         best = Best(patience, self._fitted.get_weights, self._fitted.set_weights) if patience else None
         epochs = int(self._config["epochs"])
+        pace = Pace(epochs * -(-len(targets) // int(self._config["batch_size"])), report)
         for epoch in range(1, epochs + 1):
-            loss = self._train(rows, targets, weights, rng, epoch)
+            loss = self._train((rows, targets, weights), rng, epoch, pace)
             answer = self._answer(validation)
             values = {"loss": loss, "val_loss": log_loss(y_val, answer), "val_score": float(scorer(y_val, answer))}
-            if report is not None:
-                report(epoch, epochs, **values)
+            pace.tell(values)
             watched = values["val_score"] if self._config["monitor"] == "metric" else -values["val_loss"]
             if best is not None and best.stops(epoch, watched):
                 break
@@ -151,9 +146,10 @@ class KerasClassifier:
         return network
 
     def _train(
-        self, rows: Batches, targets: np.ndarray, weights: np.ndarray, rng: np.random.Generator, epoch: int
+        self, given: tuple[Batches, np.ndarray, np.ndarray], rng: np.random.Generator, epoch: int, pace: Pace
     ) -> float:
-        """Train for one epoch; return the mean loss of a row."""
+        """Train for one epoch on rows, their targets and their weights; return the mean loss of a row."""
+        rows, targets, weights = given
 
         def taken(batch: np.ndarray) -> float:
             found = self._fitted.train_on_batch(rows.batch(batch), targets[batch], weights[batch])
@@ -165,6 +161,7 @@ class KerasClassifier:
         plan = buckets(rows.lengths, int(self._config["batch_size"]), rng)
         for step, (_, loss) in enumerate(self._training.each(plan, taken), start=1):
             require_finite(loss, epoch, step)
+            pace.advance()
         return loss
 
     def _answer(self, rows: Batches) -> np.ndarray:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..datasets.support.errors import unknown_name
 from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from . import adapter
@@ -23,7 +21,6 @@ from .sequences import UNKNOWN, Vocabulary, bigram_numbers, rounded, tokenise
 if TYPE_CHECKING:
     from .encoders import FrozenEncoder
 
-PADDINGS = ("buckets", "longest")
 VOCABULARY, ENCODER = "vocabulary.json", "encoder.json"
 
 
@@ -162,14 +159,15 @@ class Padded:
     rows: Rows
     length: int = 0
 
-    @cached_property
+    @property
     def lengths(self) -> np.ndarray:
         """(n,) tokens of the rows with their padding."""
         return np.full(len(self.rows), self.length) if self.length else rounded(self.rows.lengths)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Return (batch, tokens) int32."""
-        return self.rows.padded(indices, int(self.lengths[indices].max()), first=True)
+        length = self.length or int(rounded(self.rows.lengths[indices].max()))
+        return self.rows.padded(indices, length, first=True)
 
 
 class Words:
@@ -189,8 +187,6 @@ class Words:
     def __init__(self, config: Config, bigrams: int = 0) -> None:
         self._config, self._bigrams = config, bigrams
         self._longest = str(config["padding"]) == "longest"
-        if config["padding"] not in PADDINGS:
-            raise unknown_name("padding", str(config["padding"]), PADDINGS)
         self._vocabulary, self._length = Vocabulary(()), 0
         self._types: list[str] = []
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .core import Choice, Config, Context, Range, Scalar
+from .text import CLEANINGS
 
 if TYPE_CHECKING:
     from .keras_classifier import KerasClassifier
@@ -36,6 +37,8 @@ padding
     the padding.
 """
 
+SEQUENCE_CHOICES: dict[str, tuple[Scalar, ...]] = {"cleaning": CLEANINGS, "padding": ("buckets", "longest")}
+
 LOOP: dict[str, Scalar] = {
     "learning_rate": 2e-3,
     "weight_decay": 0.0,
@@ -61,6 +64,12 @@ backend
     Keras's: the harness starts the cell in a process of that backend.
 """
 
+LOOP_CHOICES: dict[str, tuple[Scalar, ...]] = {
+    "monitor": ("metric", "loss"),
+    "class_weight": ("none", "balanced"),
+    "backend": ("tensorflow", "torch"),
+}
+
 RECURRENT: dict[str, Scalar] = {
     "embedding": 64,
     "units": 32,
@@ -77,6 +86,8 @@ pooling
 
 A step costs little more for 128 rows than for 64: the loop over the words is what takes the time.
 """
+
+RECURRENT_CHOICES: dict[str, tuple[Scalar, ...]] = {"pooling": ("last", "mean", "max")}
 
 PUBLISHED: Config = {
     "vocabulary": 0,
@@ -106,7 +117,7 @@ RECURRENT_SPACE: dict[str, Range | Choice] = {
     "units": Range(16, 128, log=True),
     "dropout": Range(0.0, 0.6),
     "embedding_dropout": Range(0.0, 0.6),
-    "pooling": Choice(("last", "mean", "max")),
+    "pooling": Choice(RECURRENT_CHOICES["pooling"]),
     "learning_rate": Range(1e-4, 3e-2, log=True),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .core import Choice, Config, Context, ModelCard, Range, Scalar
-from .images import IMAGE
+from .images import IMAGE, IMAGE_CHOICES, image_check
 
 if TYPE_CHECKING:
     from .images import ImageClassifier
@@ -33,6 +33,8 @@ def pooled_card(name: str, title: str, description: str, citation: str, **settin
             "loss": Choice(("plain", "balanced", "focal")),
         },
         folders=("weights",),
+        choices={**IMAGE_CHOICES, "backbone": (settings["backbone"],)},
+        check=image_check(str(settings["weights"])),
         requires=("torch", "torchvision", "safetensors", *chest),
         extra="vision",
     )

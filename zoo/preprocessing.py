@@ -17,7 +17,7 @@ from ..datasets.support.errors import UnavailableError, unknown_name
 from ..datasets.support.texts import Texts, columns
 from .cleaning import clean
 from .corpora import identities, punkt, stopwords, wordnet
-from .features import FeatureCache
+from .features import FeatureCache, objects
 from .identity import installed, sources
 from .pairs import unmarked
 from .processes import spread
@@ -176,7 +176,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
 
         Preprocessing other than "plain" takes markers of entities from the words; the column `MARKED` keeps them.
         """
-        cleaned = _array(clean(self.cleaning, list(X)))
+        cleaned = objects(clean(self.cleaning, list(X)))
         if PREPROCESSINGS[self.preprocessing] is None:
             return Texts(cleaned, columns(X))
         cache = self.features if self.features is not None else FeatureCache()
@@ -184,7 +184,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             self._known = self._settings()
         settings = self._known
         cache.charge(settings, self._loading)
-        words = cache.texts(settings, _array([unmarked(text) for text in cleaned]), self._compute)
+        words = cache.texts(settings, objects([unmarked(text) for text in cleaned]), self._compute)
         return Texts(words, {**columns(X), MARKED: cleaned})
 
     def _settings(self) -> dict[str, Any]:
@@ -218,12 +218,6 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             now = time.perf_counter()
             yield jobs[place], lines, now - before
             before = now
-
-
-def _array(texts: list[str]) -> np.ndarray:
-    array = np.empty(len(texts), object)
-    array[:] = texts
-    return array
 
 
 def _lines(words: Words, texts: list[str]) -> list[str]:

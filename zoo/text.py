@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..datasets.support.errors import unknown_name
 from .core import Config, Context, Scalar
+from .pretrained import local_folder
 
 ENCODER: dict[str, Scalar] = {
     "encoder": "packaged-minilm",
@@ -27,6 +27,13 @@ cleaning
 number_format
     "fp32", "bf16", "int8" (dynamic, other vectors than fp32's), or "auto": the faster one of the first two here.
 """
+
+CLEANINGS = ("none", "biomedical", "clinical", "clinical-ner")
+ENCODER_CHOICES: dict[str, tuple[Scalar, ...]] = {
+    "pooling": ("mean", "cls", "max"),
+    "cleaning": CLEANINGS,
+    "number_format": ("auto", "fp32", "bf16", "int8"),
+}
 
 ENCODERS: dict[str, Config] = {
     "bert": {"encoder": "bert-base-uncased", "max_length": 512},
@@ -70,6 +77,12 @@ pair
     Where a text marks two entities: whether to take `pairs.pair_terms` beside its words. No other text changes.
 """
 
+TFIDF_CHOICES: dict[str, tuple[Scalar, ...]] = {
+    "vectorizer": ("tfidf", "counts"),
+    "preprocessing": ("plain", "nltk", "nltk-offline", "spacy", "spacy-lookup"),
+    "cleaning": CLEANINGS,
+}
+
 _GRID: dict[str, Scalar] = {"vectorizer": "counts", "ngrams": 1, "min_df": 1, "shortest": 2}
 
 BAGS: dict[str, Config] = {
@@ -83,6 +96,11 @@ PUBLISHED: dict[str, dict[str, Scalar]] = {
 }
 """Presets of the published movie-genre grid: scikit-learn's CountVectorizer as it comes, on words that NLTK or spaCy
 prepared, and the two stand-ins that need no download."""
+
+
+def check_encoder(config: Config) -> None:
+    """Refuse a local encoder that is not there or holds no model; a hub id is looked for when its cell runs."""
+    local_folder(str(config["encoder"]))
 
 
 def tfidf(config: Config, context: Context) -> Any:
@@ -119,8 +137,6 @@ def _bag(config: Config) -> Any:
     name, pair = str(config["vectorizer"]), bool(config["pair"])
     if name == "counts":
         return (PairCounts if pair else Counts)(**terms)
-    if name != "tfidf":
-        raise unknown_name("vectorizer", name, ("counts", "tfidf"))
     terms |= {"sublinear_tf": bool(config["sublinear_tf"]), "norm": None if pair else "l2"}
     return (PairTfidf if pair else Tfidf)(**terms)
 

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..datasets.core import Kind
-from ..datasets.support.errors import unknown_name
 from .core import Report
 from .early_stopping import Best, require_finite
 from .import_order import without_triton_beside_tensorflow
+from .lanes import dealt, lanes, one_by_one
 from .losses import Loss
 from .memory import Halving, out_of_memory
+from .recipe import Clock, Recipe, parameter_groups
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-OPTIMIZERS, SCHEDULES = ("adamw", "adam"), ("linear", "plateau")
-PLATEAU_EPOCHS, PLATEAU_FACTOR = 2, 0.5
 CLIP = 1.0
 """The norm that gradients are clipped to."""
-REPORT_SECONDS = 1.0
 LOOK_EVERY = 20
 """On a GPU the losses are looked at every so many steps: each look waits for the device."""
 
@@ -49,71 +47,6 @@ class Data(Protocol):
     def load(self, rows: np.ndarray) -> Mapping[str, Tensor]:
         """Return the network's keyword arguments for some rows, on the CPU."""
         ...
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    batch_size, accumulation
-        Rows computed at once, and how many such batches make a step.
-    warmup
-        Steps of linear warm-up; below 1, their share of all steps. The rate then falls linearly to 0.
-    patience
-        Epochs without a better score after which training stops.
-    rates
-        Factor on the learning rate by parameter; 1 where it names none.
-    undecayed
-        Parameters without weight decay, beside biases and normalisations.
-    number_format
-        "fp32", or "bf16": what products are computed in; weights, gradients and losses stay in fp32.
-    optimizer
-        "adamw", or "adam" (whose weight decay is a part of the gradient).
-    schedule
-        "linear": `warmup` and decay; "plateau": the rate is halved at the third epoch in a row without a lower
-        validation loss (torch's patience of 2, as published).
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    accumulation: int = 1
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    patience: int = 2
-    compile: bool = False
-    rates: Mapping[str, float] | None = None
-    undecayed: frozenset[str] = frozenset()
-    number_format: str = "fp32"
-    optimizer: str = "adamw"
-    schedule: str = "linear"
-
-    def __post_init__(self) -> None:
-        for what, value, known in (("optimizer", self.optimizer, OPTIMIZERS), ("schedule", self.schedule, SCHEDULES)):
-            if value not in known:
-                raise unknown_name(what, value, known)
-
-
-def rate_factor(step: int, total: int, warmup: float) -> float:
-    """Return the factor on the learning rate at `step` (from 0) of `total`: linear up, then linear down to 0."""
-    rising = warmup if warmup >= 1 else warmup * total
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return max(0.0, (total - step) / max(1.0, total - rising))
-
-
-def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: trainable parameters by rate, biases and normalisations without weight decay."""
-    groups: dict[tuple[float, float], list[Any]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            rate = recipe.learning_rate * (recipe.rates or {}).get(name, 1.0)
-            # Every vector is a bias or a normalisation's scale: none is a map that decay would keep small.
-            decay = recipe.weight_decay if parameter.ndim > 1 and name not in recipe.undecayed else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": held, "lr": rate, "weight_decay": decay} for (rate, decay), held in groups.items()]
 
 
 @contextlib.contextmanager
@@ -151,6 +84,9 @@ class Trainer:
         One for all epochs, or one for each of as many cycles, which share the epochs equally.
     device
         "cpu" or "cuda".
+    threads
+        How many parts of a step are computed side by side, on a CPU. For networks whose rows do not depend on one
+        another in training: batch normalisation does not qualify.
 
     Attributes
     ----------
@@ -158,9 +94,13 @@ class Trainer:
         What a reader of the scores should know: batches that did not fit, epochs that were not needed.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss | Sequence[Loss], recipe: Recipe, device: str) -> None:
+    def __init__(
+        self, network: nn.Module, loss: Loss | Sequence[Loss], recipe: Recipe, device: str, threads: int = 1
+    ) -> None:
         without_triton_beside_tensorflow()
         import torch
+
+        from .networks.dropout import quicken
 
         self.network, self.recipe, self.device = network.to(device), recipe, device
         self._losses = (loss,) if isinstance(loss, Loss) else tuple(loss)
@@ -170,6 +110,11 @@ class Trainer:
         self.rows_at_once = recipe.batch_size * (recipe.accumulation if device == "cuda" else 1)
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         self._optimizer = kind(parameter_groups(network, recipe), fused=True)
+        self._threads = threads if device == "cpu" and not recipe.compile else 1  # its compiler has threads of its own
+        if device == "cpu" and not recipe.compile:
+            quicken(network)
+        self._draws = [torch.Generator().manual_seed(torch.initial_seed() + lane) for lane in range(self._threads)]
+        self._each, self._lanes_proven = one_by_one, False
         self._forward = torch.compile(network, dynamic=True) if recipe.compile else network
 
     def fit(
@@ -195,10 +140,11 @@ class Trainer:
         size = recipe.batch_size * recipe.accumulation
         plan = data.plan(0, size)
         best, stops = best_of(self.network, recipe.patience), False
-        clock = _Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
+        clock = Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
         for epoch in range(recipe.epochs):
             self.loss = self._losses[epoch * len(self._losses) // recipe.epochs]
-            values = {"loss": self._epoch(epoch, plan, data, clock)}
+            with lanes(self._threads) as self._each:
+                values = {"loss": self._epoch(epoch, plan, data, clock)}
             if validate is not None:
                 values["score"] = validate()
                 stops = best.stops(epoch, values["score"])
@@ -215,7 +161,7 @@ class Trainer:
                 plan = data.plan(epoch + 1, size)
         best.restore()
 
-    def _epoch(self, epoch: int, plan: Sequence[np.ndarray], data: Data, clock: _Clock) -> float:
+    def _epoch(self, epoch: int, plan: Sequence[np.ndarray], data: Data, clock: Clock) -> float:
         """Return the mean loss of one epoch's steps."""
         import torch
 
@@ -254,17 +200,58 @@ class Trainer:
 
         counts = data.counts
         weight = self.loss.weight(data.targets[rows], None if counts is None else counts[rows]).to(self.device)
-        found = torch.zeros((), device=self.device)
-        for part in data.parts(rows, self.rows_at_once):
-            inputs = moved(data.load(part), self.device)
+
+        def loss_of(part: np.ndarray, inputs: Mapping[str, Tensor]) -> Tensor:
             wanted = {"targets": data.targets[part]} | ({} if counts is None else {"counts": counts[part]})
-            wanted = moved(wanted, self.device)
             with computing_in(self.recipe.number_format, self.device):
-                logits = self._forward(**inputs)
-            loss = self.loss.total(logits, **wanted) / weight
+                logits = self._forward(**moved(inputs, self.device))
+            return self.loss.total(logits, **moved(wanted, self.device)) / weight
+
+        hands = [data.parts(hand, self.rows_at_once) for hand in dealt(rows, self._threads)]
+        if len(hands) > 1:
+            return self._side_by_side([[(part, data.load(part)) for part in hand] for hand in hands], loss_of)
+        found = torch.zeros((), device=self.device)
+        for part in hands[0]:
+            loss = loss_of(part, data.load(part))
             loss.backward()
             found += loss.detach()
         return found
+
+    def _side_by_side(self, hands: Sequence[Sequence[Any]], loss_of: Callable[..., Tensor]) -> Tensor:
+        """Compute the parts of each hand in a lane; sum losses and gradients in the order of the hands."""
+        import torch
+
+        from .networks.dropout import drawing_from
+
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+
+        def play(numbered: tuple[int, Sequence[Any]]) -> tuple[Tensor, list[Tensor | None]]:
+            lane, hand = numbered
+            total = torch.zeros(())
+            sums: list[Tensor | None] = [None] * len(weights)
+            with drawing_from(self._draws[lane]):
+                for part in hand:
+                    loss = loss_of(*part)
+                    sums = list(map(_sum, sums, torch.autograd.grad(loss, weights, allow_unused=True)))
+                    total += loss.detach()
+            return total, sums
+
+        before = None if self._lanes_proven else torch.get_rng_state()
+        losses, found = zip(*(self._each if before is None else one_by_one)(play, list(enumerate(hands))), strict=True)
+        for weight, *parts in zip(weights, *found, strict=True):
+            weight.grad = functools.reduce(_sum, parts)
+        if before is not None:
+            # Where a layer draws from torch's own generator, the order in which lanes come to it would be chance.
+            self._lanes_proven = torch.equal(before, torch.get_rng_state())
+            self._threads = self._threads if self._lanes_proven else 1
+        return torch.stack(losses).sum()
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return a sum of gradients; None is a gradient that there is none of. Never in place: two may be one tensor."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
@@ -273,37 +260,6 @@ def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
     recent = torch.stack(list(losses[-LOOK_EVERY:])).cpu().tolist()
     for step, loss in enumerate(recent, start=len(losses) - len(recent) + 1):
         require_finite(loss, epoch + 1, step)
-
-
-class _Clock:
-    """Counts steps, moves the learning rates, and reports at most once a second."""
-
-    def __init__(self, recipe: Recipe, total: int, optimizer: Any, report: Report | None) -> None:
-        import torch
-
-        self.step, self.total, self._report, self._told = 0, total, report, time.monotonic()
-        kinds = torch.optim.lr_scheduler
-        self._steps = self._epochs = None
-        if recipe.schedule == "plateau":
-            self._epochs = kinds.ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_EPOCHS)
-        else:
-            self._steps = kinds.LambdaLR(optimizer, lambda step: rate_factor(step, total, recipe.warmup))
-
-    def advance(self) -> None:
-        self.step += 1
-        if self._steps is not None:
-            self._steps.step()
-        if time.monotonic() - self._told > REPORT_SECONDS:
-            self.tell({})
-
-    def end_epoch(self, loss: float) -> None:
-        if self._epochs is not None:
-            self._epochs.step(loss)
-
-    def tell(self, values: Mapping[str, float]) -> None:
-        if self._report is not None:
-            self._report(self.step, max(self.step, self.total), **values)
-            self._told = time.monotonic()
 
 
 def _changing(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -334,6 +290,7 @@ def answers(
     device: str,
     number_format: str = "fp32",
     halving: Halving | None = None,
+    threads: int = 1,
 ) -> np.ndarray:
     """Return (all rows, labels) float32 logits of the batches `rows`, in the order of the row numbers.
 
@@ -341,6 +298,8 @@ def answers(
     ----------
     halving
         Remembers what fits into memory from one call to the next, and notes what did not.
+    threads
+        How many batches are answered side by side, on a CPU.
     """
     import torch
 
@@ -348,9 +307,15 @@ def answers(
         return network(**moved(data.load(batch), device)).float().cpu().numpy()
 
     network.eval()
-    halving = Halving("answered") if halving is None else halving
-    with torch.inference_mode(), computing_in(number_format, device):
-        numbers, found = zip(*halving.each(rows, act), strict=True)
+    halved = Halving("answered") if halving is None else halving
+
+    def play(hand: Sequence[np.ndarray]) -> list[tuple[np.ndarray, Any]]:
+        with torch.inference_mode(), computing_in(number_format, device):
+            return list(halved.each(hand, act))
+
+    hands = dealt(rows, threads if device == "cpu" else 1)
+    with lanes(len(hands)) as each:
+        numbers, found = zip(*itertools.chain(*each(play, hands)), strict=True)
     order = np.argsort(np.concatenate(numbers), kind="stable")
     return np.concatenate(found)[order]
 

@@ -112,6 +112,7 @@ class Server:
 
     def __init__(self, name: str, device: str) -> None:
         self.name = name
+        self._added = environment(name, device)
         self._waiting: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self._guard = threading.Lock()
         self._ready = threading.Event()
@@ -122,7 +123,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **environment(name, device)},
+            env={**os.environ, **self._added},
             # A folder of nobody's: started in a repository's root, `-m` would find its modules first.
             cwd=tempfile.gettempdir(),
             start_new_session=True,
@@ -141,7 +142,10 @@ class Server:
             raise ServerError(f"the {self.name} server did not start: {self._last_words()}")
 
     def start(self, job: Path) -> queue.SimpleQueue[dict[str, Any]]:
-        """Start a process for the job file; the queue receives its ``pid`` and then its ``exit``."""
+        """Start a process for the job file; the queue receives its ``pid`` and then its ``exit``.
+
+        The process has today's environment, not that in which the server was started: it may have changed since.
+        """
         self.wait_ready()
         messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         with self._guard:
@@ -150,7 +154,8 @@ class Server:
             try:
                 if stream is None:
                     raise BrokenPipeError
-                stream.write(json.dumps({"job": str(job)}).encode() + b"\n")
+                request = {"job": str(job), "environment": {**os.environ, **self._added}}
+                stream.write(json.dumps(request).encode() + b"\n")
                 stream.flush()
             except OSError as error:
                 raise ServerError(f"the {self.name} server died: {self._last_words()}") from error

@@ -1,10 +1,10 @@
 """A warm process that cells fork from: one per framework, run as ``python -m zoobench.benchmarks.engines.supervisor``.
 
 It keeps multiprocessing's fork server with the framework imported, starts one process a line that it reads
-(``{"job": PATH}``), and writes a line when that process has started (``{"job", "pid"}``) and ended (``{"job",
-"exit"}``). A process of its own rather than a fork server inside the harness: the harness may be anyone's script
-or notebook, whose main module must not run again in each cell, each framework needs an environment of its own,
-and when the harness dies, however it dies, the end of its pipe ends every cell here.
+(``{"job": PATH, "environment": {…}}``), and writes a line when that process has started (``{"job", "pid"}``) and
+ended (``{"job", "exit"}``). A process of its own rather than a fork server inside the harness: the harness may be
+anyone's script or notebook, whose main module must not run again in each cell, each framework needs an environment
+of its own, and when the harness dies, however it dies, the end of its pipe ends every cell here.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ def main(preload: list[str]) -> NoReturn:
                 _end(running)
             *lines, pending = (pending + block).split(b"\n")
             for line in lines:
-                job = json.loads(line)["job"]
-                process = context.Process(target=run_job, args=(job,))
+                request = json.loads(line)
+                job = request["job"]
+                process = context.Process(target=run_job, args=(job, request["environment"]))
                 process.start()
                 running[job] = process
                 _say(replies, {"job": job, "pid": process.pid})

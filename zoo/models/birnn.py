@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, model
-from ..keras_text import LOOP, PAIRS, PUBLISHED, RECURRENT, RECURRENT_SPACE, SEQUENCE
+from ..keras_text import (
+    LOOP,
+    LOOP_CHOICES,
+    PAIRS,
+    PUBLISHED,
+    RECURRENT,
+    RECURRENT_CHOICES,
+    RECURRENT_SPACE,
+    SEQUENCE,
+    SEQUENCE_CHOICES,
+)
 
 CARD = ModelCard(
     name="birnn",
@@ -20,6 +30,7 @@ CARD = ModelCard(
     space=RECURRENT_SPACE,
     requires=("keras",),
     extra="keras",
+    choices={**SEQUENCE_CHOICES, **LOOP_CHOICES, **RECURRENT_CHOICES},
 )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..images import IMAGE, PUBLISHED
+from ..images import IMAGE, IMAGE_CHOICES, PUBLISHED, image_check
+
+LEVELS = ("c3+c4+c5", "c3+c4", "c3+c5", "c4+c5", "c3", "c4", "c5", "none")
 
 CARD = ModelCard(
     name="densenet121-fpn-tabular",
@@ -35,6 +37,8 @@ CARD = ModelCard(
         "levels": Choice(("c3+c4+c5", "c4+c5", "c5", "none")),
     },
     folders=("weights",),
+    choices={**IMAGE_CHOICES, "levels": LEVELS},
+    check=image_check("imagenet"),
     requires=("torch", "torchvision", "safetensors"),
     extra="vision",
 )

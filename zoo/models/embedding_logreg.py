@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
-from ..text import ENCODER, ENCODERS
+from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, check_encoder
 
 _PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "standardise": False}
 
@@ -25,21 +25,21 @@ CARD = ModelCard(
     extra="torch",
     # lbfgs multiplies matrices too small for BLAS threads, which spin: two took 9 x the time of one on movie-genres.
     blas_threads=1,
+    choices=ENCODER_CHOICES,
+    check=check_encoder,
 )
 
 
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; labels are fitted side by side in threads."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     from ..encoders import frozen_encoder
+    from ..heads import logistic_regression
 
-    one = LogisticRegression(
-        C=float(config["C"]), class_weight="balanced" if config["balanced"] else None, max_iter=1000
-    )
+    one = logistic_regression(config, context, "lbfgs")
     scaler = StandardScaler() if config["standardise"] else "passthrough"
     return make_pipeline(frozen_encoder(config, context), scaler, OneVsRestClassifier(one, n_jobs=context.threads))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, model
-from ..keras_text import LOOP, MLP, MLP_SPACE
-from ..text import ENCODER, ENCODERS
+from ..keras_text import LOOP, LOOP_CHOICES, MLP, MLP_SPACE
+from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, check_encoder
 
 CARD = ModelCard(
     name="embedding-mlp",
@@ -22,6 +22,8 @@ CARD = ModelCard(
     folders=("encoder",),
     requires=("torch", "transformers", "keras"),
     extra="torch,keras",
+    choices={**ENCODER_CHOICES, **LOOP_CHOICES},
+    check=check_encoder,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, Range, model
-from ..keras_text import LOOP, PAIRS, SEQUENCE
+from ..keras_text import LOOP, LOOP_CHOICES, PAIRS, SEQUENCE, SEQUENCE_CHOICES
 
 CARD = ModelCard(
     name="fasttext-bag",
@@ -32,6 +32,7 @@ CARD = ModelCard(
     },
     requires=("keras",),
     extra="keras",
+    choices={**SEQUENCE_CHOICES, **LOOP_CHOICES},
 )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...datasets.support.errors import UserError
 from ..core import Choice, Config, Context, Model, ModelCard, Range, Scalar, model
+from ..text import ENCODER_CHOICES, check_encoder
 
 _DEFAULT: dict[str, Scalar] = {
     "encoder": "",
@@ -39,6 +41,16 @@ _DEFAULT: dict[str, Scalar] = {
     # What products are computed in. auto: bf16 or fp32, whichever was measured faster on the device; int8 trains in
     # fp32 and answers in int8, on a CPU, one text at a time.
     "number_format": "auto",
+}
+
+_CHOICES: dict[str, tuple[Scalar, ...]] = {
+    **ENCODER_CHOICES,
+    "head": ("linear", "improved-printed", "improved", "entities"),
+    "pooling": ("cls", "mean", "attention", "pooler"),
+    "loss": ("plain", "balanced", "focal", "asymmetric"),
+    "truncation": ("head", "head-tail", "windows", "entities"),
+    "window_pooling": ("mean", "max"),
+    "augmentation": ("none", "eda", "eda-wordnet"),
 }
 
 # System 1 (challenge report of 2025, table 9). Batch size and length are not published; cleaning, augmentation and
@@ -86,6 +98,14 @@ _PRESETS: dict[str, dict[str, Scalar]] = {
 }
 
 
+def _check(config: Config) -> None:
+    check_encoder(config)
+    if config["head"] != "improved" and not config["attention"]:
+        raise UserError(f"attention=false has no effect with head={config['head']}: only head=improved has that layer")
+    if config["lora"] and config["frozen_embeddings"]:
+        raise UserError("frozen_embeddings has no effect with lora: its embeddings never train")
+
+
 def _finetuned(name: str, encoder: str, title: str, citation: str, **changes: Scalar) -> Model:
     card = ModelCard(
         name=name,
@@ -101,10 +121,12 @@ def _finetuned(name: str, encoder: str, title: str, citation: str, **changes: Sc
             "learning_rate": Range(1e-5, 3e-4, log=True),
             "dropout": Range(0.0, 0.5),
             "loss": Choice(("plain", "balanced", "focal")),
-            "pooling": Choice(("cls", "mean", "attention", "pooler")),
+            "pooling": Choice(_CHOICES["pooling"]),
             "layer_decay": Range(0.7, 1.0),
         },
         folders=("encoder",),
+        choices=_CHOICES,
+        check=_check,
         requires=("torch", "transformers"),
         extra="torch",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import BAGS, TFIDF, tfidf
+from ..text import BAGS, TFIDF, TFIDF_CHOICES, tfidf
 
 CARD = ModelCard(
     name="tfidf-classifier-chain",
@@ -20,25 +20,19 @@ CARD = ModelCard(
     presets=BAGS,
     space={"C": Range(0.01, 100.0, log=True), "balanced": Choice((True, False)), "ngrams": Range(1, 3)},
     blas_threads=1,
+    choices=TFIDF_CHOICES,
 )
 
 
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multioutput import ClassifierChain
     from sklearn.pipeline import make_pipeline
 
-    from ..heads import Binary
+    from ..heads import Binary, logistic_regression
 
-    one = LogisticRegression(
-        solver="liblinear",
-        C=float(config["C"]),
-        class_weight="balanced" if config["balanced"] else None,
-        random_state=context.seed,
-        max_iter=1000,
-    )
+    one = logistic_regression(config, context)
     return make_pipeline(
         tfidf(config, context), ClassifierChain(Binary(one), order="random", random_state=context.seed)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import BAGS, TFIDF, tfidf
+from ..text import BAGS, TFIDF, TFIDF_CHOICES, tfidf
 
 CARD = ModelCard(
     name="tfidf-complement-nb",
@@ -18,6 +18,7 @@ CARD = ModelCard(
     presets=BAGS,
     space={"alpha": Range(0.001, 10.0, log=True), "norm": Choice((True, False)), "ngrams": Range(1, 3)},
     blas_threads=1,
+    choices=TFIDF_CHOICES,
 )
 
 

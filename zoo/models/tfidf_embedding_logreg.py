@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import ENCODER, ENCODERS, TFIDF, tfidf
+from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, TFIDF, TFIDF_CHOICES, check_encoder, tfidf
 
 CARD = ModelCard(
     name="tfidf-embedding-logreg",
@@ -28,28 +28,24 @@ CARD = ModelCard(
     requires=("torch", "transformers"),
     extra="torch",
     blas_threads=1,
+    choices={**TFIDF_CHOICES, **ENCODER_CHOICES},
+    check=check_encoder,
 )
 
 
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; labels are fitted side by side in threads, which LIBLINEAR runs without the GIL."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import FeatureUnion, make_pipeline
     from sklearn.preprocessing import Normalizer
 
     from ..encoders import frozen_encoder
+    from ..heads import logistic_regression
 
     words, vectors = tfidf(config, context), make_pipeline(frozen_encoder(config, context), Normalizer())
     both = FeatureUnion(
         [("words", words), ("vectors", vectors)], transformer_weights={"vectors": float(config["weight"])}
     )
-    one = LogisticRegression(
-        solver="liblinear",
-        C=float(config["C"]),
-        class_weight="balanced" if config["balanced"] else None,
-        random_state=context.seed,
-        max_iter=1000,
-    )
+    one = logistic_regression(config, context)
     return make_pipeline(both, OneVsRestClassifier(one, n_jobs=context.threads))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, Range, model
-from ..text import BAGS, TFIDF, tfidf
+from ..text import BAGS, TFIDF, TFIDF_CHOICES, tfidf
 
 CARD = ModelCard(
     name="tfidf-lightgbm",
@@ -40,6 +40,7 @@ CARD = ModelCard(
     requires=("lightgbm",),
     extra="text",
     blas_threads=1,
+    choices=TFIDF_CHOICES,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
-from ..text import BAGS, PUBLISHED, TFIDF, tfidf
+from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, tfidf
 
 _PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "solver": "lbfgs"}
 
@@ -21,21 +21,17 @@ CARD = ModelCard(
     space={"C": Range(0.01, 100.0, log=True), "balanced": Choice((True, False)), "ngrams": Range(1, 3)},
     # Sparse products gain nothing from BLAS threads, which spin: one thread fits about three times faster.
     blas_threads=1,
+    choices={**TFIDF_CHOICES, "solver": ("liblinear", "lbfgs", "newton-cg", "sag", "saga")},
 )
 
 
 @model(CARD)
 def build(config: Config, context: Context) -> Any:
     """Build the pipeline; labels are fitted side by side in threads, which LIBLINEAR runs without the GIL."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
 
-    one = LogisticRegression(
-        solver=str(config["solver"]),  # pyright: ignore[reportArgumentType] - scikit-learn refuses another word
-        C=float(config["C"]),
-        class_weight="balanced" if config["balanced"] else None,
-        random_state=context.seed,
-        max_iter=1000,
-    )
+    from ..heads import logistic_regression
+
+    one = logistic_regression(config, context, str(config["solver"]))
     return make_pipeline(tfidf(config, context), OneVsRestClassifier(one, n_jobs=context.threads))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, model
-from ..keras_text import LOOP, MLP, MLP_SPACE
-from ..text import BAGS, PUBLISHED, TFIDF, tfidf
+from ..keras_text import LOOP, LOOP_CHOICES, MLP, MLP_SPACE
+from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, tfidf
 
 CARD = ModelCard(
     name="tfidf-mlp",
@@ -22,6 +22,7 @@ CARD = ModelCard(
     space=MLP_SPACE,
     requires=("keras",),
     extra="keras",
+    choices={**TFIDF_CHOICES, **LOOP_CHOICES},
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, Range, Scalar, model
-from ..text import BAGS, PUBLISHED, TFIDF, tfidf
+from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, tfidf
 
 # scikit-learn's own defaults: the report names none.
 _PUBLISHED: dict[str, Scalar] = {"trees": 100, "max_features": 0.0}
@@ -25,6 +25,7 @@ CARD = ModelCard(
         "min_samples_leaf": Range(1, 8),
     },
     blas_threads=1,
+    choices=TFIDF_CHOICES,
 )
 
 

@@ -60,7 +60,7 @@ def backbone(name: str, weights: str) -> Backbone:
     read = _chest() if chest else _torchvision(name)
     own = "chest" if chest else "imagenet"
     if weights != "none":
-        state = (_chest_state() if chest else _imagenet_state(name)) if weights == own else _file_state(weights, own)
+        state = (_chest_state() if chest else _imagenet_state(name)) if weights == own else _file_state(weights)
         _put(read.network, state, f"{name}: weights {weights}")
     return read
 
@@ -140,12 +140,8 @@ def _fetching(what: str) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _file_state(weights: str, own: str) -> Mapping[str, Tensor]:
+def _file_state(weights: str) -> Mapping[str, Tensor]:
     path = Path(weights).expanduser()
-    if not path.suffix and len(path.parts) == 1 and not path.exists():
-        raise unknown_name("weights", weights, (own, "none", "PATH"))
-    if not path.is_file():
-        raise UnavailableError(f"weights file {path} is not there: give a file, {own} or none")
     found = _loaded(path)
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]

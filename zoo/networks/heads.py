@@ -172,12 +172,10 @@ def head_of(config: Config, encoder: Any, labels: int, starts: Sequence[int]) ->
     Raises
     ------
     UserError
-        For unknown names, and for settings that the head would not read.
+        For unknown names, and for entities that the training texts do not mark.
     """
     name, width, dropout = str(config["head"]), int(encoder.config.hidden_size), float(config["dropout"])
     pooling = _pooling(str(config["pooling"]), encoder, width)
-    if name != "improved" and not config["attention"]:
-        raise UserError(f"attention=false has no effect with head={name}: only head=improved has that layer")
     if name == "linear":
         return Linear(pooling, width, labels, dropout)
     if name == "improved-printed":
