@@ -94,6 +94,10 @@ def board(
     results: Results = None,
     format: Annotated[str, typer.Option(help="table, md, csv or json.")] = "table",
     sort: Annotated[Optional[str], typer.Option(metavar="METRIC", help="Rank by another metric.")] = None,  # noqa: UP045
+    policy: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Decide by another threshold policy: fixed-0.5, global, per-label, youden, ... ."),
+    ] = None,
 ) -> None:
     """Show the leaderboard of the stored records."""
     from ..benchmarks.options import default_results
@@ -101,7 +105,8 @@ def board(
     from .frame import load_board
 
     _check_format(format)
-    _show(load_board(Path(results or default_results()), task=task and name_of(task), sort=sort), format)
+    folder = Path(results or default_results())
+    _show(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
 
 
 @app.command()
