@@ -6,7 +6,9 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import f1_score
 from zoobench.benchmarks import run
 from zoobench.benchmarks.store import Results, read_record
@@ -103,3 +105,9 @@ def test_an_image_task_runs_and_its_parts_are_scored_apart(tmp_path: Path, plugi
     assert part.values["f1_micro"] == pytest.approx(expected)
     assert "old" in part.undefined["f1"], "nobody young is old: named, not averaged away"
     assert board(results=results)["unseen"].isna().all()
+    figures = pd.read_csv(path.parent / record.attempt / "metrics.csv").set_index(["part", "metric"]).value
+    assert figures["young", "rows"] == part.rows
+    assert figures["young", "f1_micro"] == part.values["f1_micro"]
+    with Image.open(path.parent / record.attempt / "examples.png") as picture:
+        assert picture.width > picture.height > 600, "four by four, or less where fewer rows have a label"
+    assert "examples.png" in record.files

@@ -181,7 +181,7 @@ class Estimator(Protocol):
     `fit` may also take any of the keywords ``X_val``, ``y_val``, ``seed``, ``scorer`` and ``report``: it gets
     those that it names. An estimator with ``save(folder)`` and ``load(folder)`` keeps its own artefact; any
     other is stored by skops. What it has to say of its fit it leaves in ``notes_``, a tuple of sentences that the
-    record keeps.
+    record keeps; the losses of its steps in ``losses_`` and its torch optimizer in ``optimizer_`` are stored too.
     """
 
     def fit(self, X: Any, y: Any) -> Any:
