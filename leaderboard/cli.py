@@ -205,6 +205,26 @@ def predict(
     _print_text(answer(task, model, (text or [], csv, column), folder, plugin or [], format))
 
 
+@app.command()
+def explain(
+    task: Annotated[str, typer.Option(help="The task of images (a name, or your .toml).")],
+    model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
+    image: Annotated[Names, typer.Option(help="The id of an image of the task; repeatable.")] = None,
+    label: Annotated[
+        Names, typer.Option(help="Where it looked for this label; repeatable (default: its answer).")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")] = Path("zoobench-explained"),
+    results: Results = None,
+    plugin: Plugins = None,
+) -> None:
+    """Answer for images with a stored model, and draw where it looked (Grad-CAM)."""
+    from ..benchmarks.options import default_results
+    from .explanations import explained
+
+    folder = Path(results or default_results())
+    _print_text(explained(task, model, image or [], label or [], folder, plugin or [], out))
+
+
 def main() -> NoReturn:
     """Run the command line; every error that a person can mend is one line on stderr and exit status 2."""
     signal.signal(signal.SIGTERM, _stop)
