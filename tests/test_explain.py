@@ -19,19 +19,20 @@ from zoobench.leaderboard.explanations import explained
 from .conftest import zoobench
 from .test_image_tasks import PLUGIN, write_squares
 
-# It says that it looked at the left half for the first label, nowhere for the second.
-LOOKING = (
-    PLUGIN.replace(
-        "class Looker:",
-        """class Looker:
+# Names of its own, since models and tasks are registered for good. It says that it looked at the left half for the
+# first label, nowhere for the second.
+LOOKING = PLUGIN.replace("bright-squares", "seen-squares").replace('"looker"', '"viewer"')
+LOOKING = LOOKING.replace(
+    "class Looker:",
+    """class Looker:
     def grad_cam(self, X, label):
         assert len(X) == 1
         heat = np.zeros((1, 8, 8))
         heat[:, :, :4] = 1 - label
         return heat
 """,
-    )
-    + """
+)
+LOOKING += """
 
 class Blind(Looker):
     grad_cam = property()
@@ -43,7 +44,6 @@ class Blind(Looker):
 def build_blind(config, context):
     return Blind()
 """
-)
 
 
 def test_grad_cam_by_hand() -> None:
@@ -97,7 +97,7 @@ def test_the_last_map_is_before_the_pooling() -> None:
     image[:, :, 8:, 8:] = 1.0
     heat = grad_cam(network, {"input": image}, 0, side=16)[0]
     assert heat[10:14, 10:14].min() > 0.9
-    assert heat[:6, :6].max() == 0
+    assert heat[:5, :5].max() == 0
     with pytest.raises(ValueError, match="nowhere to look"):
         grad_cam(nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), {"input": image}, 0, side=16)
 
@@ -107,14 +107,14 @@ def asked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, 
     """A plug-in with a task of squares, and the results of two models on it."""
     folder = tmp_path_factory.mktemp("explain")
     plugin = write_squares(folder, LOOKING)
-    run(task="bright-squares", model=["looker", "blind"], plugin=plugin, results=folder / "r", quiet=True)
+    run(task="seen-squares", model=["viewer", "blind"], plugin=plugin, results=folder / "r", quiet=True)
     return plugin, folder / "r"
 
 
 def test_an_image_of_any_fold_is_explained(asked: tuple[Path, Path]) -> None:
     plugin, results = asked
-    sealed = prepare(TASKS.get("bright-squares")).sealed_test()
-    stored = best_cell("bright-squares", "looker", results, [plugin], "image")
+    sealed = prepare(TASKS.get("seen-squares")).sealed_test()
+    stored = best_cell("seen-squares", "viewer", results, [plugin], "image")
     bright = sealed.ids[np.flatnonzero(sealed.targets[:, 0] == 1)[0]]
     (found,) = explain(stored, [bright], ["bright", "old"], [plugin])
     assert found.image == bright
@@ -122,15 +122,15 @@ def test_an_image_of_any_fold_is_explained(asked: tuple[Path, Path]) -> None:
     assert "bright" in found.answer.chosen
     assert found.maps["bright"].tolist() == [[1.0] * 4 + [0.0] * 4] * 8
     assert not found.maps["old"].any()
-    every = explain(stored, [f"i{number}" for number in range(240)], plugins=[plugin])
-    assert len({each.pixels.tobytes() for each in every}) == 240
+    every = explain(stored, [f"i{number}" for number in range(0, 240, 20)], plugins=[plugin])
+    assert len({each.pixels.tobytes() for each in every}) == 12
     for each in every:
         assert list(each.maps) == list(each.answer.chosen or [each.answer.probabilities[0][0]])
 
 
 def test_the_command_writes_pictures(asked: tuple[Path, Path], tmp_path: Path) -> None:
     plugin, results = asked
-    text = explained("bright-squares", "looker", ["i3", "i4"], ["bright"], results, [plugin], tmp_path / "new" / "out")
+    text = explained("seen-squares", "viewer", ["i3", "i4"], ["bright"], results, [plugin], tmp_path / "new" / "out")
     assert [path.name for path in sorted((tmp_path / "new" / "out").iterdir())] == [
         "i3.explained.png",
         "i4.explained.png",
@@ -144,8 +144,8 @@ def test_the_command_writes_pictures(asked: tuple[Path, Path], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("model", "image", "label", "words"),
     [
-        ("looker", "i999", [], "task bright-squares has no image called 'i999'"),
-        ("looker", "i1", ["dark"], "unknown label of bright-squares 'dark'"),
+        ("viewer", "i999", [], "task seen-squares has no image called 'i999'"),
+        ("viewer", "i1", ["dark"], "unknown label of seen-squares 'dark'"),
         ("blind", "i1", [], "model blind cannot tell where it looked"),
         ("tfidf-logreg", "i1", [], "no stored tfidf-logreg"),
     ],
@@ -155,7 +155,7 @@ def test_what_cannot_be_explained_is_one_line(
 ) -> None:
     plugin, results = asked
     with pytest.raises(UserError, match=words):
-        explained("bright-squares", model, [image], label, results, [plugin], tmp_path)
+        explained("seen-squares", model, [image], label, results, [plugin], tmp_path)
     assert not any(tmp_path.iterdir())
 
 
@@ -163,7 +163,7 @@ def test_without_captum_it_says_how_to_get_it(asked: tuple[Path, Path], monkeypa
     plugin, results = asked
     monkeypatch.setattr(asking, "NEEDED", ("not_a_package",))
     with pytest.raises(UnavailableError, match=r"not_a_package: not installed: pip install zoobench\[vision\]"):
-        explain(best_cell("bright-squares", "looker", results, [plugin], "image"), ["i1"])
+        explain(best_cell("seen-squares", "viewer", results, [plugin], "image"), ["i1"])
 
 
 def test_texts_are_not_looked_at() -> None:

@@ -113,5 +113,5 @@ def test_an_image_task_runs_and_its_parts_are_scored_apart(tmp_path: Path, plugi
     assert figures["young", "rows"] == part.rows
     assert figures["young", "f1_micro"] == part.values["f1_micro"]
     with Image.open(path.parent / record.attempt / "examples.png") as picture:
-        assert picture.width > picture.height > 600, "four by four, or less where fewer rows have a label"
+        assert picture.size == (1200, 1440), "sixteen, four in a row"
     assert "examples.png" in record.files

@@ -43,9 +43,9 @@ def grad_cam(
 
     network.eval()
     cam = LayerGradCam(forward, _last_map(network, inputs))
-    maps = cam.attribute(tuple(inputs.values()), target=label, relu_attributions=True).detach().float()
+    maps: Any = cam.attribute(tuple(inputs.values()), target=label, relu_attributions=True)
     inner = side if seen is None else seen
-    large = LayerAttribution.interpolate(maps, (inner, inner), "bilinear")[:, 0].cpu().numpy()
+    large = LayerAttribution.interpolate(maps.detach().float(), (inner, inner), "bilinear")[:, 0].cpu().numpy()
     highest = large.max(axis=(1, 2), keepdims=True)
     before, after = (side - inner) // 2, side - inner - (side - inner) // 2
     return np.pad(large / np.where(highest > 0, highest, 1), [(0, 0), (before, after), (before, after)])
