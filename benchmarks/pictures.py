@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ COLUMNS = 4
 INCHES = 3.0
 """Of an image's side."""
 _DPI = 100
-_LINE = 34
-"""Characters that a title has room for."""
+_WIDTH = 46
+"""Characters that a line of a title has room for."""
 RIGHT, WRONG = "#006d2c", "#a50f15"
 _DRAWING = threading.Lock()
 """Cells are scored side by side, and matplotlib is not made for threads."""
@@ -40,7 +41,8 @@ def draw_examples(path: Path, pictures: Sequence[Picture]) -> None:
     figure, cells = _grid(len(pictures), lines=4)
     for cell, picture in zip(cells, pictures, strict=True):
         cell.imshow(picture.pixels, cmap="gray", vmin=0, vmax=255)
-        lines = [f"{what}: {_words(names)}" for what, names in (("true", picture.true), ("said", picture.predicted))]
+        said = {"true": picture.true, "said": picture.predicted}
+        lines = [_titled(f"{what}: {', '.join(names) or 'none'}") for what, names in said.items()]
         right = set(picture.true) == set(picture.predicted)
         cell.set_title("\n".join(lines), fontsize=8, loc="left", color=RIGHT if right else WRONG)
     _write(figure, path)
@@ -53,7 +55,7 @@ def draw_maps(path: Path, pixels: np.ndarray, maps: Mapping[str, np.ndarray]) ->
         cell.imshow(pixels, cmap="gray", vmin=0, vmax=255)
         # What the map says nothing of stays the image as it is.
         cell.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6 * heat)
-        cell.set_title(_shortened(title), fontsize=8, loc="left")
+        cell.set_title(_titled(title), fontsize=8, loc="left")
     _write(figure, path)
 
 
@@ -76,10 +78,7 @@ def _grid(count: int, lines: int) -> tuple[Any, list[Any]]:
     return figure, axes[:count]
 
 
-def _words(names: Sequence[str]) -> str:
-    return _shortened(", ".join(names) or "none")
-
-
-def _shortened(text: str) -> str:
+def _titled(text: str) -> str:
+    lines = textwrap.wrap(text, _WIDTH, max_lines=2, placeholder=" …")
     # A dollar sign would begin mathematics.
-    return (text if len(text) <= _LINE else text[: _LINE - 1] + "…").replace("$", r"\$")
+    return "\n".join(lines).replace("$", r"\$")
