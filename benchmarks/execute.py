@@ -23,6 +23,7 @@ from ..datasets.folds import split_path
 from ..datasets.layout import SealedTest, load_ids, load_training
 from ..datasets.support.files import atomic_path
 from ..datasets.support.folders import cache_root
+from ..zoo.adapter import LOSSES, OPTIMIZER
 from .engines.local import Ending, Limits, LocalEngine
 from .engines.servers import server_of
 from .hardware import Hardware, revision, versions
@@ -30,10 +31,12 @@ from .job import ARTEFACT, LOG, Event, Job, Outcome
 from .job import PROBABILITIES as RAW
 from .metrics import METRIC_VERSION
 from .options import Request
+from .outputs import picture_examples, write_outputs
 from .plan import Planned
 from .record import Memory, Record, Speed, Status, Timings
 from .scoring import Scored, evaluate, refuse
 from .store import PROBABILITIES, RECORD, RESAMPLES, Results, Stored, hash_files, lock, read_record
+from .thresholds import Thresholds
 
 LOG_BYTES = 1_000_000
 _SOFTWARE = {
@@ -171,12 +174,14 @@ class Executor:
             staged.mkdir()
             outcome, scored = self._score(planned, outcome, scratch, staged)
             _shorten(scratch / LOG)
-            for name in (LOG, ARTEFACT):
+            for name in (LOG, ARTEFACT, LOSSES, OPTIMIZER):
                 if (scratch / name).exists():
                     (scratch / name).rename(staged / name)
             wall = time.monotonic() - start
-            rest = {"history": _finite(history), "files": hash_files(staged), "wall": wall, "ending": ending}
-            return self._results.commit(self._record(planned, key, outcome, rest, scored), staged)
+            rest = {"history": _finite(history), "wall": wall, "ending": ending}
+            record = self._record(planned, key, outcome, rest, scored)
+            write_outputs(record, staged)
+            return self._results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -235,7 +240,9 @@ class Executor:
         ids = np.concatenate([load_ids(public, "validation"), test.ids])
         _write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
         _write_columns(staged / RESAMPLES, scored.resamples)
-        return outcome, scored
+        decided = Thresholds(scored.policy, tuple(scored.folds["test"][scored.policy].thresholds))
+        notes = picture_examples(staged, card, public, test.targets, (found["test"], decided))
+        return replace(outcome, notes=(*outcome.notes, *notes)), scored
 
     def _record(
         self, planned: Planned, key: str, outcome: Outcome, rest: Mapping[str, Any], scored: Scored | None = None
@@ -279,7 +286,7 @@ class Executor:
             metric_version=METRIC_VERSION if scored else 0,
             timings=Timings(**timings),
             notes=list(outcome.notes),
-            **{name: rest[name] for name in ("history", "files") if name in rest},
+            history=rest.get("history", []),
             **measured,
             **self._circumstances(planned),
         )

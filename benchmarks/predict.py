@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.core import TASKS
+from ..datasets.core import TASKS, Modality
+from ..datasets.images import Images
 from ..datasets.own import registered
 from ..datasets.support.errors import UserError
 from ..datasets.support.registry import import_plugin
@@ -63,7 +64,7 @@ class Predictor:
         self._estimator: Any = adapter.load(built, stored.attempt / ARTEFACT, names)
         self._thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
 
-    def __call__(self, inputs: Sequence[str] | Texts) -> list[Answer]:
+    def __call__(self, inputs: Sequence[str] | Texts | Images) -> list[Answer]:
         """Return one answer an input, in order; `Texts` bring columns along that the model may know.
 
         Raises
@@ -72,12 +73,24 @@ class Predictor:
             If the model answers something that is no probability.
         """
         kind, labels = self._card.kind, self._card.labels
-        X = np.asanyarray(inputs, dtype=object)
+        X = inputs if isinstance(inputs, Images) else np.asanyarray(inputs, dtype=object)
         found = np.asarray(adapter.probabilities(self._estimator, X, self._card), dtype=np.float32)
         if reason := refuse(kind, found, len(X), len(labels)):
             raise UserError(f"model {self.record.model}: {reason}")
         decided = apply_thresholds(self._thresholds, kind, found)
         return [self._answer(row, choice) for row, choice in zip(found, decided, strict=True)]
+
+    def look(self, images: Images, label: str) -> np.ndarray:
+        """Return (n, side, side) float32 maps from 0 to 1 of what spoke for `label`.
+
+        Raises
+        ------
+        UserError
+            If the model cannot tell.
+        """
+        if not hasattr(self._estimator, "grad_cam"):
+            raise UserError(f"model {self.record.model} cannot tell where it looked: take a convolutional network")
+        return np.asarray(self._estimator.grad_cam(images, self._card.labels.index(label)), dtype=np.float32)
 
     def _answer(self, row: np.ndarray, choice: Any) -> Answer:
         labels = self._card.labels
@@ -89,7 +102,9 @@ class Predictor:
         )
 
 
-def best_cell(task: str, model: str, results: Path, plugins: Sequence[Path] = ()) -> Stored:
+def best_cell(
+    task: str, model: str, results: Path, plugins: Sequence[Path] = (), modality: Modality = "text"
+) -> Stored:
     """Return the stored cell of `model` on `task` with the best primary metric on the validation fold.
 
     The validation fold, not the test fold: choosing by the latter would make the board's score of it a lie.
@@ -97,25 +112,26 @@ def best_cell(task: str, model: str, results: Path, plugins: Sequence[Path] = ()
     Raises
     ------
     UserError
-        If a name is unknown, or no finished cell of the two has an artefact.
+        If a name is unknown, the task is of another modality, or no finished cell of the two has an artefact.
     """
     for path in plugins:
         load_plugin(path)
     known = registered(task)
     (base, _), (name, preset) = split_name(known), split_name(model)
-    if TASKS.get(base).card.modality != "text":
-        raise UserError(f"task {base} is made of images: predict answers texts so far")
+    if (found := TASKS.get(base).card.modality) != modality:
+        command = "zoobench explain" if found == "image" else "zoobench predict"
+        raise UserError(f"task {base} is made of {found}s: ask with `{command}`")
     MODELS.get(name).card.configure(preset)
     folder = Results(results).folder(known, name)
-    found = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
-    found = [stored for stored in found if not preset or stored.record.preset == preset]
-    if not found:
+    cells = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
+    cells = [stored for stored in cells if not preset or stored.record.preset == preset]
+    if not cells:
         run = f"zoobench run --task {task} --model {model}"
         done = any(folder.glob("*/record.json"))
         raise UserError(f"no stored {model} for {task} in {results}: run `{run}{' --fresh' if done else ''}` first")
-    newest = max(found, key=lambda stored: stored.record.created).record
-    found = [stored for stored in found if _same_rows(stored.record, newest)]
-    return max(found, key=lambda stored: _validation_score(stored.record))
+    newest = max(cells, key=lambda stored: stored.record.created).record
+    cells = [stored for stored in cells if _same_rows(stored.record, newest)]
+    return max(cells, key=lambda stored: _validation_score(stored.record))
 
 
 def _same_rows(one: Record, other: Record) -> bool:

@@ -81,7 +81,7 @@ class Part(_Frozen):
 class Record(_Frozen):
     """A finished cell.
 
-    A record that claims ``ok`` holds the scores of its test fold under every policy, each finite or named
+    A record that claims ``ok`` holds the scores of its test fold under every policy of its day, each finite or named
     undefined; any other status holds a reason and no score.
     """
 

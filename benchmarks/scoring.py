@@ -11,15 +11,10 @@ import numpy as np
 from ..datasets.core import Fold, Kind
 from .metrics import MAIN_METRICS, METRICS, ROW_SUM_TOLERANCE, Average, Scores, rank, score
 from .record import Evaluation, Part
-from .thresholds import apply_thresholds, fit_thresholds, policies_for
+from .thresholds import apply_thresholds, default_policy, fit_thresholds, policies_for
 
 LOWEST = -1e9
 """The score of probabilities on which the primary metric is not defined: worse than any other."""
-
-
-def default_policy(kind: Kind) -> str:
-    """Return the policy that boards show: one threshold chosen on validation, or the most probable class."""
-    return "global" if kind == "multilabel" else "argmax"
 
 
 def average_of(metric: str) -> Average:

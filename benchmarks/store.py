@@ -29,6 +29,13 @@ PROBABILITIES = "probabilities.parquet"
 RESAMPLES = "resamples.parquet"
 ARTEFACT = "artefact"
 LOG = "log.txt"
+CONFIGURATION, THRESHOLDS, SCORES, HISTORY, EXAMPLES = (
+    "config.json",
+    "thresholds.json",
+    "metrics.csv",
+    "history.csv",
+    "examples.png",
+)
 
 
 @dataclass(frozen=True)
@@ -155,10 +162,15 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 __all__ = [
     "ARTEFACT",
+    "CONFIGURATION",
+    "EXAMPLES",
+    "HISTORY",
     "LOG",
     "PROBABILITIES",
     "RECORD",
     "RESAMPLES",
+    "SCORES",
+    "THRESHOLDS",
     "Results",
     "Stored",
     "hash_files",

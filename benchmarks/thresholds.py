@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import Average, Counts, Kind, as_indicator, as_probabilities, average_rates
+from .metrics import Average, Counts, Kind, as_indicator, as_probabilities, average_rates, label_rates
 
 DEFAULT_THRESHOLD = 0.5
+GRID = np.arange(10, 90, 5) / 100
+LEAST_PRECISION, LEAST_PRECISION_DYNAMIC = 0.30, 0.40
+WEAK_F1, LOWERED_BY = 0.30, 0.05
 MAX_CANDIDATES = 200  # neighbours are then 0.5 % of the true cells apart, far less than the noise of one fold
 
 FitPolicy = Callable[[np.ndarray, np.ndarray, Average], np.ndarray]
@@ -62,9 +65,56 @@ def _fit_global(truth: np.ndarray, probabilities: np.ndarray, average: Average) 
     return np.full(truth.shape[1], _best_threshold(truth, probabilities, average))
 
 
+def _columns(truth: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the labels one by one, each as (rows, 1) truth and (rows, 1) scores."""
+    labels = truth.shape[1]
+    return list(zip(np.hsplit(truth, labels), np.hsplit(probabilities, labels), strict=True))
+
+
 def _fit_per_label(truth: np.ndarray, probabilities: np.ndarray, average: Average) -> np.ndarray:
-    columns = zip(np.hsplit(truth, truth.shape[1]), np.hsplit(probabilities, truth.shape[1]), strict=True)
-    return np.array([_best_threshold(true, scores, average) for true, scores in columns])
+    return np.array([_best_threshold(*column, average) for column in _columns(truth, probabilities)])
+
+
+def _most_informed(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Find the score where Youden's J is largest, of ties the highest; 0.5 where none does better than chance."""
+    candidates = np.unique(scores)[::-1]
+    counts = _counts_at(candidates, truth, scores)
+    positives = int(truth.sum())
+    # J times positives times negatives: whole numbers, in which ties and chance are exact.
+    j = (counts.tp * (len(truth) - positives) - counts.fp * positives)[:, 0]
+    best = j.argmax()
+    return float(candidates[best]) if j[best] > 0 else DEFAULT_THRESHOLD
+
+
+def _fit_youden(truth: np.ndarray, probabilities: np.ndarray, average: Average) -> np.ndarray:
+    return np.array([_most_informed(*column) for column in _columns(truth, probabilities)])
+
+
+def _best_precise(truth: np.ndarray, scores: np.ndarray, least: float) -> tuple[float, float]:
+    """Find the threshold of `GRID` with the best F1, of ties the lowest, among those that are `least` precise.
+
+    Returns it with its F1; (0.5, 0) where none is.
+    """
+    counts = _counts_at(GRID, truth, scores)
+    rates = {name: rate[:, 0] for name, rate in label_rates(counts).items()}
+    hits = (counts.tp[:, 0] > 0) & (rates["precision"] >= least)
+    f1 = np.where(hits, rates["f1"], 0.0)
+    return (float(GRID[f1.argmax()]), float(f1.max())) if hits.any() else (DEFAULT_THRESHOLD, 0.0)
+
+
+def _fit_precision_constrained(truth: np.ndarray, probabilities: np.ndarray, average: Average) -> np.ndarray:
+    return np.array([_best_precise(*column, LEAST_PRECISION)[0] for column in _columns(truth, probabilities)])
+
+
+def _dynamic(truth: np.ndarray, scores: np.ndarray) -> float:
+    if not truth.any():
+        return DEFAULT_THRESHOLD
+    threshold, f1 = _best_precise(truth, scores, LEAST_PRECISION_DYNAMIC)
+    return round(threshold - LOWERED_BY, 2) if f1 < WEAK_F1 else threshold
+
+
+def _fit_dynamic(truth: np.ndarray, probabilities: np.ndarray, average: Average) -> np.ndarray:
+    return np.array([_dynamic(*column) for column in _columns(truth, probabilities)])
 
 
 def _fit_argmax(truth: np.ndarray, probabilities: np.ndarray, average: Average) -> np.ndarray:
@@ -72,9 +122,22 @@ def _fit_argmax(truth: np.ndarray, probabilities: np.ndarray, average: Average) 
 
 
 POLICIES: Mapping[str, FitPolicy] = MappingProxyType(
-    {"fixed-0.5": _fit_fixed, "global": _fit_global, "per-label": _fit_per_label, "argmax": _fit_argmax}
+    {
+        "fixed-0.5": _fit_fixed,
+        "global": _fit_global,
+        "per-label": _fit_per_label,
+        "youden": _fit_youden,
+        "precision-constrained": _fit_precision_constrained,
+        "dynamic": _fit_dynamic,
+        "argmax": _fit_argmax,
+    }
 )
 """How each policy finds its thresholds; a further policy is one function and one entry here."""
+
+
+def default_policy(kind: Kind) -> str:
+    """Return the policy that boards show: one threshold chosen on validation, or the most probable class."""
+    return "global" if kind == "multilabel" else "argmax"
 
 
 def policies_for(kind: Kind) -> tuple[str, ...]:
@@ -105,8 +168,14 @@ def fit_thresholds(
 
     `average` is the F1 that `global` maximises, over the labels present in validation. `per-label` maximises
     each label's own F1 (Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure"); a
-    label without a positive validation row keeps 0.5. ValueError for a policy that does not fit the kind, or
-    arrays that do not match.
+    label without a positive validation row keeps 0.5, under every policy. ValueError for a policy that does not
+    fit the kind, or arrays that do not match.
+
+    The other three are those of the published chest X-ray system, each label by itself. `youden`: the score with
+    the largest sensitivity + specificity - 1 (Youden 1950, "Index for rating diagnostic tests"), 0.5 where no row
+    lacks the label either, or nothing beats chance. `precision-constrained`: the best F1 of 0.10, 0.15, … 0.85
+    among those with a precision of 0.30 or more, 0.5 where there is none. `dynamic`: the same with 0.40, and where
+    that F1 is below 0.30 (as where there is none) the threshold less 0.05.
     """
     if policy not in (allowed := policies_for(kind)):
         raise ValueError(f"policy {policy!r} does not fit {kind} tasks: one of {', '.join(allowed)}")

@@ -155,7 +155,7 @@ class _Work:
         with (self.out / PROBABILITIES).open("wb") as stream:
             np.savez(stream, allow_pickle=False, **{fold: _plain(array) for fold, array in found.items()})
         self._tell(Event("saving"))
-        notes = (*adapter.notes(estimator), *_save(estimator, self.out / ARTEFACT))
+        notes = (*adapter.notes(estimator), *_save(estimator, self.out))
         size = adapter.count_parameters(estimator)
         return Outcome("ok", "", self.timings, speed, memory, size, notes)
 
@@ -223,14 +223,19 @@ class _Work:
             stream.write(json.dumps(asdict(event)) + "\n")
 
 
-def _save(estimator: Any, folder: Path) -> tuple[str, ...]:
-    """Store the artefact; a model that cannot be stored keeps its score and says why."""
+def _save(estimator: Any, out: Path) -> tuple[str, ...]:
+    """Store the artefact and what is kept of the training; what cannot be stored leaves the score and says why."""
+    notes: list[str] = []
     try:
-        adapter.save(estimator, folder)
+        adapter.save(estimator, out / ARTEFACT)
     except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        return (f"no artefact: {type(error).__name__}: {_first_line(error)}",)
-    return ()
+        shutil.rmtree(out / ARTEFACT, ignore_errors=True)
+        notes.append(f"no artefact: {type(error).__name__}: {_first_line(error)}")
+    try:
+        adapter.save_training(estimator, out)
+    except Exception as error:
+        notes.append(f"training not kept: {type(error).__name__}: {_first_line(error)}")
+    return tuple(notes)
 
 
 def _latency(estimator: Any, X: np.ndarray, features: FeatureCache) -> dict[str, float]:

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def board(task: str | None = None, *, results: str | Path | None = None, sort: str | None = None) -> pd.DataFrame:
+def board(
+    task: str | None = None,
+    *,
+    results: str | Path | None = None,
+    sort: str | None = None,
+    policy: str | None = None,
+) -> pd.DataFrame:
     """Return the tidy frame behind `zoobench board`: one row per configuration, its seeds pooled.
 
     Parameters
@@ -21,6 +27,8 @@ def board(task: str | None = None, *, results: str | Path | None = None, sort: s
         The results folder; without it what ``ZOOBENCH_RESULTS`` says, or ``zoobench-results``.
     sort
         The metric to rank by; each task's primary metric without it.
+    policy
+        The threshold policy whose decisions are scored, on tasks of a kind that has it; each record's own without it.
 
     Returns
     -------
@@ -30,12 +38,12 @@ def board(task: str | None = None, *, results: str | Path | None = None, sort: s
     Raises
     ------
     UserError
-        If the folder is missing or empty, or nothing answers to `task` or `sort`.
+        If the folder is missing or empty, or nothing answers to `task`, `sort` or `policy`.
     """
     from ..benchmarks.options import default_results
     from .frame import load_board
 
-    loaded = load_board(Path(default_results() if results is None else results), task=task, sort=sort)
+    loaded = load_board(Path(default_results() if results is None else results), task=task, sort=sort, policy=policy)
     for problem in loaded.problems:
         warnings.warn(problem, stacklevel=2)
     return loaded.frame

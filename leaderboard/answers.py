@@ -47,7 +47,7 @@ def answer(
         )
     if style == "csv":
         return _as_csv(texts, answers)
-    return "\n".join(_as_lines(text, found) for text, found in zip(texts, answers, strict=True))
+    return "\n".join(as_lines(text, found) for text, found in zip(texts, answers, strict=True))
 
 
 def _texts(texts: Sequence[str], csv: Path | None, column: str) -> Texts:
@@ -91,7 +91,8 @@ def _as_csv(texts: Texts, answers: Sequence[Answer]) -> str:
     return pd.DataFrame(rows).to_csv(index=False)
 
 
-def _as_lines(text: str, found: Answer) -> str:
+def as_lines(text: str, found: Answer) -> str:
+    """Return an answer as lines for a terminal: what was asked about, then labels with bars, the chosen ones marked."""
     short = " ".join(text.split())
     head = short if len(short) <= 90 else short[:89] + "…"
     rows = []

@@ -94,6 +94,10 @@ def board(
     results: Results = None,
     format: Annotated[str, typer.Option(help="table, md, csv or json.")] = "table",
     sort: Annotated[Optional[str], typer.Option(metavar="METRIC", help="Rank by another metric.")] = None,  # noqa: UP045
+    policy: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Decide by another threshold policy: fixed-0.5, global, per-label, youden, ... ."),
+    ] = None,
 ) -> None:
     """Show the leaderboard of the stored records."""
     from ..benchmarks.options import default_results
@@ -101,7 +105,8 @@ def board(
     from .frame import load_board
 
     _check_format(format)
-    _show(load_board(Path(results or default_results()), task=task and name_of(task), sort=sort), format)
+    folder = Path(results or default_results())
+    _show(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
 
 
 @app.command()
@@ -198,6 +203,26 @@ def predict(
 
     folder = Path(results or default_results())
     _print_text(answer(task, model, (text or [], csv, column), folder, plugin or [], format))
+
+
+@app.command()
+def explain(
+    task: Annotated[str, typer.Option(help="The task of images (a name, or your .toml).")],
+    model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
+    image: Annotated[Names, typer.Option(help="The id of an image of the task; repeatable.")] = None,
+    label: Annotated[
+        Names, typer.Option(help="Where it looked for this label; repeatable (default: its answer).")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")] = Path("zoobench-explained"),
+    results: Results = None,
+    plugin: Plugins = None,
+) -> None:
+    """Answer for images with a stored model, and draw where it looked (Grad-CAM)."""
+    from ..benchmarks.options import default_results
+    from .explanations import explained
+
+    folder = Path(results or default_results())
+    _print_text(explained(task, model, image or [], label or [], folder, plugin or [], out))
 
 
 def main() -> NoReturn:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
 from ..benchmarks.store import RESAMPLES
+from ..benchmarks.thresholds import POLICIES
 from ..datasets.support.errors import UserError, unknown_name
 from . import index, rank
 
@@ -70,20 +71,22 @@ class _Member(NamedTuple):
     identity: str
 
 
-def load_board(results: Path, task: str | None = None, sort: str | None = None) -> Board:
+def load_board(results: Path, task: str | None = None, sort: str | None = None, policy: str | None = None) -> Board:
     """Return the board of a results folder; see `zoobench.leaderboard.board`.
 
     Raises
     ------
     UserError
-        If the folder is missing or has no record, or nothing answers to `task` or `sort`.
+        If the folder is missing or has no record, or nothing answers to `task`, `sort` or `policy`.
     """
     _check_metric(sort)
+    if policy is not None and policy not in POLICIES:
+        raise unknown_name("threshold policy", policy, POLICIES)
     root = results.expanduser().absolute()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
-    rows, problems = index.read_rows(root)
+    rows, problems = index.read_rows(root, policy or "")
     _check_rows(results, rows, problems, task)
     current, members = _pool(rows)
     living = {name for name in current["identity"] if name}
@@ -249,6 +252,9 @@ def _rank_table(table: pd.DataFrame, sort: str | None, evidence: _Evidence) -> p
     ranks = rank.ranks(values, higher_is_better=bool(METRICS[metric].higher_is_better))
     order = np.lexsort((ranks, ~table["ok"].to_numpy()))
     ranked = pd.DataFrame({"rank": ranks, "ranked_by": metric, "value": values}, index=table.index)
+    if METRICS[metric].thresholded:
+        # Resamples are of a record's own policy, and no evidence of another.
+        table = table.assign(identity=table["identity"].where(table["own_policy"] == 1, ""))
     ranked[["low", "high"]] = _intervals(table, metric, evidence)
     ranked["tied"] = _ties(table["identity"].tolist(), order[: int((~np.isnan(ranks)).sum())], metric, evidence)
     return ranked.iloc[order]

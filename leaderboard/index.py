@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
 from ..benchmarks.store import RECORD, read_record
+from ..benchmarks.thresholds import policies_for
 from ..datasets.core import UNSEEN
 from ..datasets.support.files import atomic_path, lock, sha256_json
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 ID_LENGTH = 20
 """Hexadecimal digits of a name made from a hash."""
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the columns below, or how they are filled, change."""
 
 TABLE = ("task", "data_fingerprint", "split_sha256")
@@ -58,7 +59,7 @@ _TEXT = (
 )
 _WHOLE = (
     *("mtime_ns", "size", "label_count", "test_rows", "seed", "metric_version"),
-    *("parameters", "threads", "beside"),
+    *("parameters", "threads", "beside", "own_policy"),
 )
 _REAL = (
     *("prepare_s", "features_s", "tune_s", "fit_only_s", "fit_s", "predict_s"),
@@ -68,7 +69,7 @@ _REAL = (
 
 _SAME = (
     *("attempt", "created", "kind", "data_fingerprint", "split_sha256", "model", "framework", "preset", "mode"),
-    *("seed", "status", "reason", "metric_version", "policy", "parameters", "hardware_class", "device"),
+    *("seed", "status", "reason", "metric_version", "parameters", "hardware_class", "device"),
     *("threads", "beside"),
 )
 """Fields of a record that its row has under the same name."""
@@ -96,7 +97,6 @@ RECORDS = pa.schema(
 INTERVALS = pa.schema(
     [(name, pa.string()) for name in ("row", "best", "metric")] + [("low", pa.float64()), ("high", pa.float64())]
 )
-
 
 _DANGLING = "a link to a file that does not exist"
 
@@ -132,20 +132,21 @@ def index_folder(root: Path) -> Path:
     return root / ".index"
 
 
-def read_rows(root: Path) -> Rows:
+def read_rows(root: Path, policy: str = "") -> Rows:
     """Return the records below `root` as flat rows, reading only files that are new or changed.
 
+    `policy` is that of the scores, for the kind of task that has it; each record's own without it.
     Files that are not whole records of this zoobench are named in `problems`, each time, and left as they are.
     """
     scan = scan_records(root)
-    path = index_folder(root) / "records.parquet"
+    path = index_folder(root) / (f"records-{policy}.parquet" if policy else "records.parquet")
     kept = _still_true(_read_cache(path, RECORDS), scan.stamps)
     if len(kept) == len(scan.stamps):
         return _rows(kept, scan.problems)
     with _writable(path) as writable:
         cached = _read_cache(path, RECORDS)
         kept = _still_true(cached, scan.stamps)
-        new, problems = _read_new(root, scan.stamps, set(kept["path"].to_pylist()))
+        new, problems = _read_new(root, scan.stamps, set(kept["path"].to_pylist()), policy)
         table = pa.concat_tables([kept, new])
         if writable and (len(new) or len(kept) < len(cached)):
             _write_cache(path, table)
@@ -223,14 +224,14 @@ def _still_true(cached: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Table:
     return cached if all(mask) else cached.filter(pa.array(mask, pa.bool_()))
 
 
-def _read_new(root: Path, stamps: Mapping[str, Stamp], known: set[str]) -> tuple[pa.Table, list[str]]:
+def _read_new(root: Path, stamps: Mapping[str, Stamp], known: set[str], policy: str) -> tuple[pa.Table, list[str]]:
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     for path, stamp in stamps.items():
         if path in known:
             continue
         try:
-            rows.append(_read_row(root, path, stamp))
+            rows.append(_read_row(root, path, stamp, policy))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
@@ -238,9 +239,9 @@ def _read_new(root: Path, stamps: Mapping[str, Stamp], known: set[str]) -> tuple
     return pa.Table.from_pylist(rows, RECORDS), problems
 
 
-def _read_row(root: Path, path: str, stamp: Stamp) -> dict[str, Any]:
+def _read_row(root: Path, path: str, stamp: Stamp, policy: str) -> dict[str, Any]:
     record = read_record(root / path)
-    row = {"path": path, **stamp._asdict(), **flatten(record)}
+    row = {"path": path, **stamp._asdict(), **flatten(record, policy)}
     _, task, model, key, _ = path.split("/")
     if (task, model, key) != (row["task"], record.model, record.key):
         raise ValueError(f"holds the record of another cell ({row['task']}/{record.model}/{record.key})")
@@ -275,18 +276,21 @@ def _why(path: Path, error: Exception) -> str:
     return f"not a zoobench record ({where + ': ' if where else ''}{first['msg']})"
 
 
-def flatten(record: Record) -> dict[str, Any]:
-    """Return the flat row of a record: its test scores under its own policy, and what it cost."""
+def flatten(record: Record, policy: str = "") -> dict[str, Any]:
+    """Return the flat row of a record: its test scores under a policy (see `read_rows`), and what it cost."""
+    shown = policy if record.test and policy in policies_for(record.kind) else record.policy
     row = {
         **{name: getattr(record, name) for name in _SAME},
         "task": f"{record.task}@{record.protocol}" if record.protocol else record.task,
         "primary": record.primary_metric,
         "settings": ", ".join(f"{name}={value}" for name, value in sorted(record.settings.items())),
         "setup": sha256_json([getattr(record, name) for name in SETUP])[:ID_LENGTH],
+        "policy": shown,
+        "own_policy": int(shown == record.policy),
         "label_count": len(record.labels),
         "test_rows": record.rows.get("test"),
         **_costs(record),
-        **_scores(record),
+        **_scores(record, shown),
     }
     return row | {"row": sha256_json([row[name] for name in ROW])[:ID_LENGTH]}
 
@@ -309,14 +313,17 @@ def _costs(record: Record) -> dict[str, float | None]:
     }
 
 
-def _scores(record: Record) -> dict[str, float | None]:
+def _scores(record: Record, policy: str) -> dict[str, float | None]:
     if record.policy not in record.test:
         return {}
-    evaluation = record.test[record.policy]
-    found = {name: value for name, value in evaluation.values.items() if name in METRICS}
+    # What needs no decision is the same under every policy, also where a record is older than the policy.
+    own, shown = record.test[record.policy], record.test.get(policy)
+    sources = {name: shown if METRICS[name].thresholded else own for name in METRICS}
+    found = {name: source.values.get(name) for name, source in sources.items() if source}
     for metric in MAIN_METRICS:
-        found[low(metric)], found[high(metric)] = evaluation.intervals.get(metric) or (None, None)
-    if unseen := record.parts.get(UNSEEN):
+        bounds = source.intervals.get(metric) if (source := sources[metric]) else None
+        found[low(metric)], found[high(metric)] = bounds or (None, None)
+    if (unseen := record.parts.get(UNSEEN)) and sources[record.primary_metric] is own:
         found["unseen"] = unseen.values.get(record.primary_metric)
     return found
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..benchmarks.metrics import METRICS
+from ..benchmarks.thresholds import default_policy
 from ..datasets.support.errors import unknown_name
 from .index import one_line
 
@@ -258,6 +259,9 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
             "Unseen: the primary metric on the test rows whose input no training or validation row has, "
             "over the labels that occur there."
         )
+    policies = {row["policy"] for row in rows if row["status"] == "ok" and row["policy"] != default_policy(row["kind"])}
+    if policies:
+        notes.append(f"Decided by {', '.join(sorted(policies))}: no figure of records made before that policy")
     if any(row["beside"] for row in rows):
         notes.append(f"{SHARED} measured while other cells ran, so slower than alone")
     accelerated = any(device != "cpu" for _, device in places)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import f1_score
 from zoobench.benchmarks import run
 from zoobench.benchmarks.store import Results, read_record
@@ -64,18 +65,23 @@ def build(config, context):
 """
 
 
-@pytest.fixture
-def plugin(tmp_path: Path) -> Path:
-    store = tmp_path / "store"
+def write_squares(folder: Path, source: str = PLUGIN) -> Path:
+    """Write 240 grey squares and the plug-in of their task, with whatever models stand in it, into `folder`."""
+    store = folder / "store"
     store.mkdir()
     rng = np.random.default_rng(0)
     shade = rng.integers(0, 256, (240, 1, 1))
     pixels = np.clip(shade + rng.integers(-20, 20, (240, 8, 8)), 0, 255).astype(np.uint8)
     np.save(store / "pixels.npy", pixels)
     np.save(store / "digests.npy", rng.integers(0, 256, (240, 16)).astype(np.uint8))
-    path = tmp_path / "squares.py"
-    path.write_text(textwrap.dedent(PLUGIN))
+    path = folder / "squares.py"
+    path.write_text(source)
     return path
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    return write_squares(tmp_path)
 
 
 def test_an_image_task_runs_and_its_parts_are_scored_apart(tmp_path: Path, plugin: Path) -> None:
@@ -103,3 +109,9 @@ def test_an_image_task_runs_and_its_parts_are_scored_apart(tmp_path: Path, plugi
     assert part.values["f1_micro"] == pytest.approx(expected)
     assert "old" in part.undefined["f1"], "nobody young is old: named, not averaged away"
     assert board(results=results)["unseen"].isna().all()
+    figures = pd.read_csv(path.parent / record.attempt / "metrics.csv").set_index(["part", "metric"]).value
+    assert figures["young", "rows"] == part.rows
+    assert figures["young", "f1_micro"] == part.values["f1_micro"]
+    with Image.open(path.parent / record.attempt / "examples.png") as picture:
+        assert picture.size == (1200, 1440), "sixteen, four in a row"
+    assert "examples.png" in record.files

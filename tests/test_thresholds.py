@@ -43,7 +43,10 @@ def random_data(seed, n=30, n_labels=3, decimals=2):
 
 
 def test_policies_of_each_kind():
-    assert policies_for("multilabel") == ("fixed-0.5", "global", "per-label")
+    assert policies_for("multilabel") == (
+        *("fixed-0.5", "global", "per-label"),
+        *("youden", "precision-constrained", "dynamic"),
+    )
     assert policies_for("multiclass") == ("argmax",)
     assert set(POLICIES) == {*policies_for("multilabel"), *policies_for("multiclass")}
 
@@ -126,7 +129,7 @@ def test_label_absent_from_validation_keeps_one_half_and_does_not_sway_the_other
     assert fitted.values == (others.values[0],) * 3
 
 
-@pytest.mark.parametrize("policy", ["global", "per-label"])
+@pytest.mark.parametrize("policy", policies_for("multilabel"))
 def test_no_positive_in_validation(policy):
     fitted = fit_thresholds(policy, "multilabel", np.zeros((4, 2)), np.full((4, 2), 0.7))
     assert fitted.values == (0.5, 0.5)

@@ -15,6 +15,7 @@ from ..datasets.support.errors import UnavailableError, UserError
 from .memory import out_of_memory
 
 SKOPS = "model.skops"
+LOSSES, OPTIMIZER = "losses.csv", "optimizer.safetensors"
 
 
 def seed_generators(estimator: Any, seed: int) -> None:
@@ -103,6 +104,17 @@ def save(estimator: Any, folder: Path) -> None:
     from .storage import skops_io
 
     skops_io.dump(estimator, folder / SKOPS, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+
+
+def save_training(estimator: Any, folder: Path) -> None:
+    """Write what an estimator kept of its training: ``losses_``, one a step, and the state of ``optimizer_``."""
+    if (losses := getattr(estimator, "losses_", None)) is not None:
+        lines = [f"{step},{float(loss):.7g}" for step, loss in enumerate(losses, start=1)]
+        (folder / LOSSES).write_text("\n".join(["step,loss", *lines, ""]), encoding="utf-8")
+    if (optimizer := getattr(estimator, "optimizer_", None)) is not None:
+        from .optimizer_state import save_optimizer
+
+        save_optimizer(optimizer, folder / OPTIMIZER)
 
 
 def load(built: Any, folder: Path, plugins: tuple[str, ...] = ()) -> Any:

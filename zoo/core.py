@@ -207,7 +207,8 @@ class Estimator(Protocol):
     `fit` may also take any of the keywords ``X_val``, ``y_val``, ``seed``, ``scorer`` and ``report``: it gets
     those that it names. An estimator with ``save(folder)`` and ``load(folder)`` keeps its own artefact; any
     other is stored by skops. What it has to say of its fit it leaves in ``notes_``, a tuple of sentences that the
-    record keeps.
+    record keeps; the losses of its steps in ``losses_`` and its torch optimizer in ``optimizer_`` are stored too.
+    A network of images may also have ``grad_cam(X, label)``: (n, side, side) maps from 0 to 1 of what spoke for it.
     """
 
     def fit(self, X: Any, y: Any) -> Any:

@@ -1,0 +1,80 @@
+"""What a stored model says of an image of its task, and where it looked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.core import FOLDS, TASKS
+from ..datasets.images import Images
+from ..datasets.layout import PUBLIC, load_ids, load_test_inputs, load_training
+from ..datasets.prepare import Prepared, prepare
+from ..datasets.support.errors import UnavailableError, UserError, unknown_name
+from ..zoo.core import missing_modules
+from .predict import Answer, Predictor
+from .store import Stored
+
+NEEDED = ("captum", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An image with its answer, and a (side, side) map from 0 to 1 for each label that was asked about."""
+
+    image: str
+    pixels: np.ndarray
+    answer: Answer
+    maps: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        if strange := [name for name, heat in self.maps.items() if heat.shape != self.pixels.shape]:
+            raise ValueError(f"the map of {strange[0]} is not as large as the image {self.pixels.shape}")
+
+
+def explain(
+    stored: Stored, images: Sequence[str], labels: Sequence[str] = (), plugins: Sequence[Path] = ()
+) -> list[Explanation]:
+    """Explain what a stored model says of images, named by their ids in the model's task.
+
+    Parameters
+    ----------
+    labels
+        What to draw maps for; without it the labels that the model gives an image, or else the most probable one.
+
+    Raises
+    ------
+    UserError
+        For an image or a label that the task does not have, or a model that cannot be asked where it looked.
+    UnavailableError
+        If captum or matplotlib is not installed.
+    """
+    if missing := missing_modules(NEEDED):
+        raise UnavailableError(f"{' and '.join(missing)}: not installed: pip install zoobench[vision]")
+    record = stored.record
+    for name in labels:
+        if name not in record.labels:
+            raise unknown_name(f"label of {record.task}", name, record.labels)
+    prepared = prepare(TASKS.get(record.task), record.protocol)
+    found = [_find(prepared, name) for name in images]
+    predictor = Predictor(stored, plugins)
+    return [_explained(predictor, name, image, labels) for name, image in zip(images, found, strict=True)]
+
+
+def _find(prepared: Prepared, name: str) -> Images:
+    """Return the one image called `name`, from whichever fold it is in."""
+    public = prepared.folder / PUBLIC
+    for fold in reversed(FOLDS):
+        test = fold == "test"
+        rows = np.flatnonzero((prepared.sealed_test().ids if test else load_ids(public, fold)) == name)
+        if len(rows):
+            return (load_test_inputs(public) if test else load_training(public, fold)[0])[rows]
+    raise UserError(f"task {prepared.task} has no image called {name!r}: give an id, as in probabilities.parquet")
+
+
+def _explained(predictor: Predictor, name: str, image: Images, labels: Sequence[str]) -> Explanation:
+    (answer,) = predictor(image)
+    asked = labels or answer.chosen or (answer.probabilities[0][0],)
+    return Explanation(name, image.load()[0], answer, {label: predictor.look(image, label)[0] for label in asked})

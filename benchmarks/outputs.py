@@ -1,0 +1,123 @@
+"""What lies beside a record for people and spreadsheets: thresholds, metrics, configuration, history, pictures.
+
+Each is derived from the record, which stays the one source of what a board shows.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..datasets.core import TaskCard
+from ..datasets.layout import load_test_inputs
+from ..datasets.support.files import write_json
+from ..zoo.core import missing_modules
+from .store import CONFIGURATION, EXAMPLES, HISTORY, SCORES, THRESHOLDS
+from .thresholds import Thresholds, apply_thresholds
+
+if TYPE_CHECKING:
+    from .record import Evaluation, Record
+
+SHOWN = 16
+"""Examples in the picture."""
+_CONFIGURED = (
+    *("task", "protocol", "task_version", "kind", "labels", "primary_metric", "data_fingerprint", "split_sha256"),
+    *("model", "framework", "preset", "mode", "config", "settings", "seed", "source_sha256"),
+    *("hardware_class", "device", "threads", "software", "zoobench", "revision"),
+)
+_COLUMNS = ("fold", "part", "policy", "label", "metric", "value", "low", "high")
+
+Row = dict[str, str | float | None]
+
+
+def write_outputs(record: Record, folder: Path) -> None:
+    """Write a record's configuration and history, and its thresholds and metrics where it has scores, into `folder`.
+
+    ``thresholds.json``: by policy and label, all fitted on validation. ``metrics.csv``: one figure a row, by fold,
+    part of the test fold, policy and label (empty: all of them). ``history.csv``: what the fit reported, by step.
+    """
+    write_json(folder / CONFIGURATION, record.model_dump(mode="json", include=set(_CONFIGURED)))
+    if record.history:
+        names = dict.fromkeys(name for entry in record.history for name in entry)
+        _write_rows(folder / HISTORY, tuple(names), record.history)
+    if record.status != "ok":
+        return
+    _write_rows(folder / SCORES, _COLUMNS, _figures(record))
+    fitted = {
+        policy: dict(zip(record.labels, evaluation.thresholds, strict=True))
+        for policy, evaluation in record.test.items()
+        if evaluation.thresholds
+    }
+    if fitted:
+        write_json(folder / THRESHOLDS, {"policy": record.policy, "fitted_on": "validation", "thresholds": fitted})
+
+
+def _figures(record: Record) -> Iterator[Row]:
+    for fold, evaluations in (("train", record.train), ("validation", record.validation), ("test", record.test)):
+        for policy, evaluation in evaluations.items():
+            yield from ({"fold": fold, "policy": policy, **figure} for figure in _evaluated(evaluation, record.labels))
+    for part, scores in record.parts.items():
+        where: Row = {"fold": "test", "part": part, "policy": record.policy}
+        yield {**where, "metric": "rows", "value": scores.rows}
+        yield from ({**where, "metric": metric, "value": value} for metric, value in scores.values.items())
+
+
+def _evaluated(evaluation: Evaluation, labels: list[str]) -> Iterator[Row]:
+    for metric, value in evaluation.values.items():
+        low, high = evaluation.intervals.get(metric) or (None, None)
+        yield {"metric": metric, "value": value, "low": low, "high": high}
+    for metric, column in evaluation.per_label.items():
+        for label, value in zip(labels, column, strict=True):
+            yield {"label": label, "metric": metric, "value": value}
+
+
+def _write_rows(path: Path, names: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def picture_examples(
+    folder: Path, card: TaskCard, public: Path, targets: np.ndarray, found: tuple[np.ndarray, Thresholds]
+) -> tuple[str, ...]:
+    """Draw test images with their true and predicted labels into `folder`; say why where that cannot be done.
+
+    Parameters
+    ----------
+    public
+        The ``public`` folder of the prepared task.
+    targets
+        Of the test fold: (n, labels) uint8, or (n,) int64.
+    found
+        (n, labels) float32 probabilities of the test fold, and the thresholds that decide.
+    """
+    if card.modality != "image":
+        return ()
+    if missing_modules(("matplotlib",)):
+        return ("no picture of examples: matplotlib is not installed: pip install zoobench[vision]",)
+    from .pictures import Picture, draw_examples
+
+    probabilities, thresholds = found
+    held = _indicator(targets, len(card.labels))
+    chosen = _indicator(apply_thresholds(thresholds, card.kind, probabilities), len(card.labels))
+    # The test fold's order tells nothing, so its first rows are a fair draw; those without any label show little.
+    telling = np.flatnonzero(held.any(axis=1) | chosen.any(axis=1))
+    rows = telling[:SHOWN] if len(telling) else np.arange(min(SHOWN, len(held)))
+    pixels = load_test_inputs(public)[rows].load()
+    names = np.array(card.labels, dtype=object)
+    shown = [
+        Picture(image, tuple(names[held[row]]), tuple(names[chosen[row]]))
+        for image, row in zip(pixels, rows, strict=True)
+    ]
+    draw_examples(folder / EXAMPLES, shown)
+    return ()
+
+
+def _indicator(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return (n, labels) bool of either kind of targets."""
+    return labels.astype(bool) if labels.ndim == 2 else np.eye(count, dtype=bool)[labels]
