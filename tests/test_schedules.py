@@ -17,7 +17,7 @@ def test_the_rate_halves_where_the_watched_loss_does_not_fall() -> None:
     run = trainer(Net(), epochs=7, schedule="plateau", patience=0)
 
     def validate() -> float:
-        rates.append(run._optimizer.param_groups[0]["lr"])
+        rates.append(run.optimizer.param_groups[0]["lr"])
         return 0.0
 
     told = []
@@ -29,12 +29,12 @@ def test_the_rate_halves_where_the_watched_loss_does_not_fall() -> None:
 def test_without_validation_a_plateau_is_the_training_losss() -> None:
     run = trainer(Net(), epochs=6, batch_size=40, schedule="plateau", learning_rate=1e-7)
     run.fit(Rows())
-    assert run._optimizer.param_groups[0]["lr"] == 5e-8
+    assert run.optimizer.param_groups[0]["lr"] == 5e-8
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_the_optimiser_is_the_one_asked_for(name: str, kind: type[torch.optim.Optimizer]) -> None:
-    assert type(trainer(Net(), optimizer=name)._optimizer) is kind
+    assert type(trainer(Net(), optimizer=name).optimizer) is kind
 
 
 @pytest.mark.parametrize("wrong", [{"optimizer": "adan"}, {"schedule": "flat"}])

@@ -51,9 +51,12 @@ class FineTuned:
     ----------
     notes_
         Early stops, batches that did not fit, the share of padding, the number format.
+    losses_
+        The loss of each step.
     """
 
     notes_: tuple[str, ...] = ()
+    losses_: Sequence[float] | None = None
 
     def __init__(self, config: Config, context: Context) -> None:
         without_triton_beside_tensorflow()
@@ -102,6 +105,7 @@ class FineTuned:
             if self._adapters is not None:
                 self._network.encoder, self._adapters = self._adapters.merge_and_unload(), None
         share = 1 - data.read / max(1, data.computed)
+        self.losses_ = trainer.losses
         self._note(*trainer.notes, f"padding was {share:.1%} of the tokens computed", f"trained in {self._trained_in}")
         return self
 

@@ -22,10 +22,11 @@ from .import_order import without_triton_beside_tensorflow
 from .losses import LOSSES, Loss, loss_of, weighted
 from .memory import Halving
 from .recipe import OPTIMIZERS, SCHEDULES, Recipe
-from .training import Trainer, activated, answers, seeded
+from .training import Trainer, activated, answers, moved, seeded
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
     from .networks.pyramid import ImageNetwork
 
@@ -137,9 +138,13 @@ class ImageClassifier:
     ----------
     notes_
         Number format and layout, batches that did not fit, unknown numbers, how many rows the balancing made.
+    losses_, optimizer_
+        The loss of each step, and what the optimizer ended with.
     """
 
     notes_: tuple[str, ...] = ()
+    losses_: Sequence[float] | None = None
+    optimizer_: Optimizer | None = None
 
     def __init__(self, architecture: Architecture, config: Config, context: Context) -> None:
         without_triton_beside_tensorflow()
@@ -183,6 +188,7 @@ class ImageClassifier:
             if X_val is not None and y_val is not None and scorer is not None:
                 validate, watch = self._judges(X_val, y_val, scorer, losses[0])
             trainer.fit(data, validate, report, watch)
+        self.losses_, self.optimizer_ = trainer.losses, trainer.optimizer
         self._note(*trainer.notes, f"trained in {self._format}, {self._layout}")
         return self
 
@@ -191,6 +197,18 @@ class ImageClassifier:
         if not len(X):
             return np.zeros((0, len(self._context.task.labels)), np.float32)
         return activated(self._logits(X), self._context.task.kind)
+
+    def grad_cam(self, X: Images, label: int) -> np.ndarray:
+        """Return (n, side, side) float32 maps from 0 to 1 of what spoke for a label in (n,) images.
+
+        Of the last map before pooling; of a pyramid the largest one.
+        """
+        from .grad_cam import grad_cam
+        from .image_transforms import CROP
+
+        inputs = moved(ImageData(X, self._scale.apply(X.tabular)).load(np.arange(len(X))), self._context.device)
+        side = inputs["pixels"].shape[-1]
+        return grad_cam(self._network, inputs, label, side, round(CROP * side))
 
     @property
     def n_parameters(self) -> int:
@@ -291,7 +309,8 @@ class ImageClassifier:
     def _logits(self, X: Images) -> np.ndarray:
         data = ImageData(X, self._scale.apply(X.tabular))
         rows = data.all(int(self._config["batch_size"]))
-        found = answers(self._network, data, rows, self._context.device, self._format, self._asking)
+        place = self._context
+        found = answers(self._network, data, rows, place.device, self._format, self._asking, place.threads)
         self._note(*self._asking.notes)
         return found
 

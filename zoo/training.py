@@ -92,6 +92,10 @@ class Trainer:
     ----------
     notes
         What a reader of the scores should know: batches that did not fit, epochs that were not needed.
+    losses
+        The mean loss of each step so far.
+    optimizer
+        With its state after the last step; the weights may be an earlier epoch's.
     """
 
     def __init__(
@@ -105,11 +109,11 @@ class Trainer:
         self.network, self.recipe, self.device = network.to(device), recipe, device
         self._losses = (loss,) if isinstance(loss, Loss) else tuple(loss)
         self.loss = self._losses[0]
-        self.notes: list[str] = []
+        self.notes, self.losses = list[str](), list[float]()
         # A GPU takes a step's rows at once where they fit; on a CPU smaller parts stay in its caches.
         self.rows_at_once = recipe.batch_size * (recipe.accumulation if device == "cuda" else 1)
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-        self._optimizer = kind(parameter_groups(network, recipe), fused=True)
+        self.optimizer = kind(parameter_groups(network, recipe), fused=True)
         self._threads = threads if device == "cpu" and not recipe.compile else 1  # its compiler has threads of its own
         if device == "cpu" and not recipe.compile:
             quicken(network)
@@ -140,7 +144,7 @@ class Trainer:
         size = recipe.batch_size * recipe.accumulation
         plan = data.plan(0, size)
         best, stops = best_of(self.network, recipe.patience), False
-        clock = Clock(recipe, recipe.epochs * len(plan), self._optimizer, report)
+        clock = Clock(recipe, recipe.epochs * len(plan), self.optimizer, report)
         for epoch in range(recipe.epochs):
             self.loss = self._losses[epoch * len(self._losses) // recipe.epochs]
             with lanes(self._threads) as self._each:
@@ -172,6 +176,7 @@ class Trainer:
             if self.device == "cpu" or step % LOOK_EVERY == 0 or step + 1 == len(plan):
                 _require_finite(losses, epoch)
             clock.advance()
+        self.losses += torch.stack(losses).tolist()
         return float(torch.stack(losses).mean())
 
     def _step(self, rows: np.ndarray, data: Data, step: int) -> Tensor:
@@ -182,12 +187,12 @@ class Trainer:
             self.rows_at_once = min(self.rows_at_once, len(rows)) // 2
             self.notes.append(f"{len(rows)} rows a step did not fit: {self.rows_at_once} at once from step {step + 1}")
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-        self._optimizer.step()
+        self.optimizer.step()
         return loss
 
     def _gradients(self, rows: np.ndarray, data: Data) -> Tensor | None:
         """Return the mean loss of `rows` with its gradients accumulated, or None where a part did not fit."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         try:
             return self._sum_of_parts(rows, data)
         except (RuntimeError, MemoryError) as error:
