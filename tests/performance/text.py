@@ -26,13 +26,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 import numpy as np
+from figures import Figure, head, in_turns, product_rate, show
 from text_samples import GENERATED, PUBLISHED, Sample, Samples
 from zoobench.benchmarks.hardware import choose_device, cores
 from zoobench.benchmarks.scoring import TaskScorer
@@ -50,23 +50,6 @@ HELD_OUT = 256
 SAME = ("vocabulary", "min_count", "embedding", "units")
 """Settings of the published recurrent models that those beside them take over: only the way of training differs."""
 MATRIX = (4096, 384, 1536)  # rows x inner x columns: a layer of MiniLM over a batch
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table: what was reached, and the least (or, where `at_most`, the most) that is asked for."""
-
-    name: str
-    reached: float
-    target: float | None = None
-    how: str = ""
-    at_most: bool = False
-
-    @property
-    def missed(self) -> bool:
-        if self.target is None:
-            return False
-        return self.reached > self.target if self.at_most else self.reached < self.target
 
 
 def context(card: TaskCard, device: str, threads: int) -> Context:
@@ -107,23 +90,6 @@ class Plain:
         self._network.eval()
         with torch.no_grad():
             self._network(**self.inputs(rows)).cpu()
-
-
-def in_turns(jobs: Mapping[str, Callable[[int], int]], steps: int, device: str) -> dict[str, float]:
-    """Return tokens a second by job; a job takes the number of a step and answers the tokens of its texts."""
-    seconds, tokens = dict.fromkeys(jobs, 0.0), dict.fromkeys(jobs, 0)
-    for number in range(steps + 1):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            done = job(number)
-            if device == "cuda":
-                import torch
-
-                torch.cuda.synchronize()
-            if number:  # the first of each pays for buffers
-                seconds[name] += time.perf_counter() - start
-                tokens[name] += done
-    return {name: tokens[name] / seconds[name] for name in jobs}
 
 
 def finetuning(
@@ -175,29 +141,9 @@ def share_of_peak(network: Any, rate: float, length: float, device: str) -> Figu
     config = network.encoder.config
     weights = sum(weight.numel() for name, weight in network.named_parameters() if "embeddings" not in name)
     each = 6 * weights + 12 * config.num_hidden_layers * config.hidden_size * length
-    peak = product_rate(device)
+    peak = product_rate(device, MATRIX)
     how = f"{rate * each / 1e9:,.0f} of {peak / 1e9:,.0f} GFLOP/s"
     return Figure("c  training step / rate of matrix products", rate * each / peak, None, how)
-
-
-def product_rate(device: str) -> float:
-    """Return the operations a second of a matrix product in the number format of training, at best."""
-    import torch
-
-    rows, inner, columns = MATRIX if device == "cpu" else (8192, 8192, 8192)
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    left, right = (
-        torch.ones(rows, inner, dtype=dtype, device=device),
-        torch.ones(inner, columns, dtype=dtype, device=device),
-    )
-    best = np.inf
-    for _ in range(20):
-        start = time.perf_counter()
-        for _ in range(5):
-            product = left @ right
-        product[0, 0].item()
-        best = min(best, (time.perf_counter() - start) / 5)
-    return 2 * rows * inner * columns / best
 
 
 class Reached(Exception):  # noqa: N818 - no error: the training has come as far as asked
@@ -326,12 +272,6 @@ def fit_seconds(built: Any, X: np.ndarray, y: np.ndarray) -> float:
     return time.perf_counter() - start
 
 
-def show(figure: Figure) -> None:
-    target = "" if figure.target is None else f"{'<=' if figure.at_most else '>='} {figure.target:g}"
-    mark = "  MISSED" if figure.missed else ""
-    print(f"{figure.name:<46}{target:>8}{figure.reached:>9.2f}  {figure.how}{mark}", flush=True)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="abcd", help="some of the figures, by their letters")
@@ -350,8 +290,7 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(given.threads)
-    print("python tests/performance/text.py", *sys.argv[1:])
-    print(f"{'figure':<46}{'target':>8}{'reached':>9}")
+    head(" ".join(["python tests/performance/text.py", *sys.argv[1:]]))
     missed = False
     try:
         for figure in measure(given, GENERATED if given.quick else PUBLISHED, device):
