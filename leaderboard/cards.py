@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ def model_mapping(card: ModelCard) -> dict[str, Any]:
     presets = {name: dict(preset) for name, preset in card.presets.items()}
     space = {name: vars(part) for name, part in card.space.items()}
     choices = {name: list(words) for name, words in card.choices.items()}
-    return plain | {"default": dict(card.default), "presets": presets, "space": space, "choices": choices}
+    limits = {name: [low, high if math.isfinite(high) else None] for name, (low, high) in card.limits.items()}
+    parts = {"presets": presets, "space": space, "choices": choices, "limits": limits}
+    return plain | {"default": dict(card.default), **parts}
 
 
 def card_of(name: str) -> RenderableType:

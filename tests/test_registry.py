@@ -1,6 +1,7 @@
 """datasets/support: what discovers entries, and what keeps files whole."""
 
 import importlib
+import math
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from zoobench.datasets.support.files import (
 )
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.registry import Registry, import_plugin
-from zoobench.zoo.core import MODELS, Scalar
+from zoobench.zoo.core import LIMITS, MODELS, Scalar
 
 
 @dataclass(frozen=True)
@@ -232,11 +233,36 @@ def test_cache_folder_is_the_named_one(tmp_path, monkeypatch):
     assert cache_root().name == "zoobench"
 
 
-@pytest.mark.parametrize("setting", ["epochs=0", "batch_size=-4", "dropout=1.5", "learning_rate=-0.1", "lora=-1"])
-def test_a_setting_that_means_nothing_is_refused(setting: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "setting", "reason"),
+    [
+        ("minilm", "epochs=0", "1 or more"),
+        ("minilm", "batch_size=-4", "1 or more"),
+        ("minilm", "dropout=1.5", "0 or more and 0.99 at most"),
+        ("minilm", "learning_rate=0.0", "more than 0"),
+        ("minilm", "learning_rate=-0.1", "more than 0"),
+        ("minilm", "lora=-1", "0 or more"),
+        ("minilm", "layer_decay=1.5", "more than 0 and 1 at most"),
+        ("tfidf-logreg", "C=0.0", "more than 0"),
+        ("tfidf-linear-svc", "folds=1", "2 or more"),
+        ("tfidf-complement-nb", "alpha=0.0", "more than 0"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_refused(model: str, setting: str, reason: str) -> None:
     name, _, value = setting.partition("=")
-    with pytest.raises(UserError, match=f"minilm: setting {setting} is not from "):
-        MODELS.get("minilm").card.configure("", {name: value})
+    with pytest.raises(UserError, match=f"{model}: setting {setting} is not {reason}$"):
+        MODELS.get(model).card.configure("", {name: value})
+
+
+def test_every_number_of_a_setting_has_limits() -> None:
+    for model in MODELS.entries().values():
+        numbers = {name for name, value in model.card.default.items() if not isinstance(value, (str, bool))}
+        known = {**LIMITS, **model.card.limits}
+        assert numbers <= set(known), model.card.name
+        for preset in ("", *model.card.presets):
+            for name, value in model.card.configure(preset).items():
+                low, high = known.get(name, (-math.inf, math.inf))
+                assert isinstance(value, str) or low <= value <= high, (model.card.name, preset, name)
 
 
 def test_every_word_of_a_setting_is_known_before_a_run() -> None:
@@ -266,6 +292,11 @@ def test_words_of_settings_are_those_that_the_code_knows() -> None:
     assert set(bag["cleaning"]) == set(cleaning.CLEANINGS)
 
 
+def test_groups_of_two_letters_are_refused() -> None:
+    with pytest.raises(UserError, match="letters=2: groups are of 3 letters or more"):
+        MODELS.get("tfidf-logreg").card.configure("", {"letters": 2})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -275,6 +306,7 @@ def test_words_of_settings_are_those_that_the_code_knows() -> None:
         ({"encoder": ""}, "'' is not there"),
         ({"encoder": "a/b/c"}, "is not there"),
         ({"encoder": "tests"}, "holds no config.json"),
+        ({"max_length": 2}, "max_length=2: an encoder reads 3 tokens or more"),
     ],
 )
 def test_settings_that_make_no_sense_together(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -20,14 +21,22 @@ Config = Mapping[str, Scalar]
 Framework = Literal["scikit-learn", "torch", "keras"]
 
 
+ABOVE_ZERO = sys.float_info.min
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        **dict.fromkeys(("epochs", "batch_size", "accumulation", "trees", "units", "embedding"), (1, math.inf)),
-        **dict.fromkeys(("patience", "learning_rate", "weight_decay", "warmup", "max_length", "lora"), (0, math.inf)),
-        **dict.fromkeys(("dropout", "embedding_dropout", "attention_dropout"), (0, 0.99)),
+        **dict.fromkeys(("C", "head_rate", "learning_rate"), (ABOVE_ZERO, math.inf)),
+        **dict.fromkeys(("layer_decay", "terms_per_tree"), (ABOVE_ZERO, 1)),
+        **dict.fromkeys(("bigrams", "frozen_layers", "letters", "lora", "max_length", "patience"), (0, math.inf)),
+        **dict.fromkeys(("vocabulary", "warmup", "weight_decay"), (0, math.inf)),
+        **dict.fromkeys(("accumulation", "batch_size", "epochs", "layers", "units"), (1, math.inf)),
+        **dict.fromkeys(("embedding", "filters", "trees", "min_samples_leaf", "rows_per_leaf"), (1, math.inf)),
+        **dict.fromkeys(("min_count", "min_df", "ngrams", "shortest"), (1, math.inf)),
+        **dict.fromkeys(("folds", "leaves"), (2, math.inf)),
+        **dict.fromkeys(("attention_dropout", "dropout", "embedding_dropout"), (0, 0.99)),
+        "max_features": (0, 1),
     }
 )
-"""The lowest and the highest value that a setting of that name can have in any model: beyond, it means nothing."""
+"""The lowest and the highest value that a setting of that name can have: beyond, it means nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class ModelCard:
         BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
     choices
         Of settings that are one of a few words: those words.
+    limits
+        Of settings that are numbers: the lowest and the highest, where `LIMITS` does not tell or tells otherwise.
     check
         Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
         before the first one runs.
@@ -101,6 +112,7 @@ class ModelCard:
     folders: tuple[str, ...] = ()
     blas_threads: int = 0
     choices: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     check: Callable[[Config], None] | None = None
 
     def __post_init__(self) -> None:
@@ -112,13 +124,14 @@ class ModelCard:
         for what, part in (
             ("space", self.space),
             ("choices", self.choices),
+            ("limits", self.limits),
             *(("preset " + name, preset) for name, preset in self.presets.items()),
         ):
             if strange := set(part) - set(self.default):
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
-        for name in ("default", "presets", "space", "choices"):
+        for name in ("default", "presets", "space", "choices", "limits"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
@@ -127,7 +140,7 @@ class ModelCard:
         Raises
         ------
         UserError
-            For an unknown preset or setting, a value that is not of the default's type, or neither in `LIMITS` nor
+            For an unknown preset or setting, a value that is not of the default's type, or neither in its limits nor
             among the `choices`; and what `check` refuses.
         """
         if preset and preset not in self.presets:
@@ -137,14 +150,19 @@ class ModelCard:
             if key not in config:
                 raise unknown_name(f"setting of {self.name}", key, config)
             config[key] = found = _convert(f"{self.name}: setting {key}", value, self.default[key])
-            low, high = LIMITS.get(key, (-math.inf, math.inf))
+            low, high = self.limits.get(key) or LIMITS.get(key, (-math.inf, math.inf))
             if not isinstance(found, str) and not low <= found <= high:
-                raise UserError(f"{self.name}: setting {key}={found} is not from {low:g} to {high:g}")
+                raise UserError(f"{self.name}: setting {key}={found} is not {_words(low, high)}")
             if found not in self.choices.get(key, (found,)):
                 raise unknown_name(f"{key} of {self.name}", str(found), map(str, self.choices[key]))
         if self.check is not None:
             self.check(config)
         return MappingProxyType(config)
+
+
+def _words(low: float, high: float) -> str:
+    least = "more than 0" if low == ABOVE_ZERO else f"{low:g} or more"
+    return least if high == math.inf else f"{least} and {high:g} at most"
 
 
 def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:

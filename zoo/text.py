@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..datasets.support.errors import UserError
 from .core import Config, Context, Scalar
 from .pretrained import local_folder
 
+SHORTEST, LETTERS = 3, 3
 ENCODER: dict[str, Scalar] = {
     "encoder": "packaged-minilm",
     "pooling": "mean",
@@ -101,6 +103,14 @@ prepared, and the two stand-ins that need no download."""
 def check_encoder(config: Config) -> None:
     """Refuse a local encoder that is not there or holds no model; a hub id is looked for when its cell runs."""
     local_folder(str(config["encoder"]))
+    if int(config["max_length"]) < SHORTEST:
+        raise UserError(f"max_length={config['max_length']}: an encoder reads {SHORTEST} tokens or more, two its own")
+
+
+def check_bag(config: Config) -> None:
+    """Refuse groups of letters that are too short for a group."""
+    if 0 < int(config["letters"]) < LETTERS:
+        raise UserError(f"letters={config['letters']}: groups are of {LETTERS} letters or more; 0 takes none")
 
 
 def tfidf(config: Config, context: Context) -> Any:
