@@ -82,8 +82,8 @@ def test_medical_features_see_capitals_that_preprocessing_takes() -> None:
 
 
 def test_unknown_words_for_settings() -> None:
-    with pytest.raises(UserError, match="unknown vectorizer 'tfdif': did you mean 'tfidf'"):
-        bag(vectorizer="tfdif")
+    with pytest.raises(UserError, match="unknown vectorizer of tfidf-logreg 'tfdif': did you mean 'tfidf'"):
+        MODELS.get("tfidf-logreg").card.configure("", {"vectorizer": "tfdif"})
     with pytest.raises(UserError, match="unknown preprocessing"):
         bag(preprocessing="stem")
 
