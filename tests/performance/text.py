@@ -19,6 +19,7 @@ in seconds: its figures mean nothing.
 from __future__ import annotations
 
 import argparse
+import copy
 import multiprocessing
 import os
 import sys
@@ -79,7 +80,8 @@ class Plain:
     def __init__(self, tuned: Any, texts: Sequence[str], targets: np.ndarray) -> None:
         import torch
 
-        self._tokenizer, self._network = tuned._tokenizer, tuned._network
+        # A copy from before a trainer puts its own dropout into the network: torch's is the untuned one.
+        self._tokenizer, self._network = tuned._tokenizer, copy.deepcopy(tuned._network)
         self._texts, self._targets, self._device = texts, targets, tuned._context.device
         self._length = tuned._layout.max_length
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=1e-5)
@@ -134,8 +136,9 @@ def finetuning(
     config = model.card.configure("", {"max_length": LENGTH, **settings})
     tuned: Any = model.build(config, context(found.card, device, threads))
     tuned._build(texts)
+    plain = Plain(tuned, texts, targets)
     data, trainer = tuned._training_data(texts, None, targets, 0), tuned._trainer(targets)
-    plain, lengths = Plain(tuned, texts, targets), data.rows.lengths
+    lengths = data.rows.lengths
     shuffled = np.arange(len(texts))
     plan = data.plan(0, TRAINED)
 
