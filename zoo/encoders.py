@@ -16,6 +16,7 @@ from .cleaning import clean
 from .core import Config, Context
 from .features import Batch, FeatureCache
 from .identity import installed, sources
+from .import_order import without_triton_beside_tensorflow
 from .memory import out_of_memory
 from .number_format import measured_format
 from .pretrained import PACKAGED, load, locate, pad_id, window
@@ -155,6 +156,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
 
     def _loading(self) -> float:
         """Load the weights; return its seconds, less those of importing libraries, which are the process's."""
+        without_triton_beside_tensorflow()
         import torch  # noqa: F401
         import transformers.modeling_utils  # noqa: F401
 
