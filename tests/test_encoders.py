@@ -306,6 +306,9 @@ def test_a_local_encoder_is_known_by_what_its_folder_holds(tmp_path: Path, monke
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(UserError, match="holds no tokenizer"):
+        card.configure("", {"encoder": str(tmp_path / "mine")})
+    (tmp_path / "mine" / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     config, hashes = _with_folders(card, card.configure("", {"encoder": "mine"}))
     assert config["encoder"] == str(tmp_path / "mine"), "a cell runs in a folder of its own"

