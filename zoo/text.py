@@ -156,7 +156,7 @@ def _letters(config: Config) -> Any:
 
     terms: dict[str, Any] = {
         "analyzer": "char_wb",
-        "ngram_range": (3, int(config["letters"])),
+        "ngram_range": (LETTERS, int(config["letters"])),
         "min_df": int(config["min_df"]),
     }
     if config["vectorizer"] == "counts":

@@ -44,6 +44,7 @@ from zoobench.datasets.support.errors import UnavailableError
 from zoobench.zoo import adapter
 from zoobench.zoo.core import MODELS, Config, Context
 from zoobench.zoo.features import FeatureCache
+from zoobench.zoo.lanes import lanes
 
 LENGTH, TRAINED, ASKED = 256, 16, 32
 ROWS = (1_000, 4_000, 16_000, 64_000)
@@ -152,7 +153,8 @@ def finetuning(
 
     def tuned_step(rows: np.ndarray) -> None:
         tuned._network.train()
-        trainer._step(rows, data, 0)
+        with lanes(trainer._threads) as trainer._each:  # as `fit` opens them; the plain loop keeps all its threads
+            trainer._step(rows, data, 0)
 
     cut = {size: [shuffled[at : at + size] for at in range(0, len(shuffled), size)] for size in (TRAINED, 4 * ASKED)}
     training = {"tuned": taking(plan, tuned_step), "plain": taking(cut[TRAINED], plain.step)}
