@@ -88,6 +88,13 @@ def test_unknown_words_for_settings() -> None:
         bag(preprocessing="stem")
 
 
+@pytest.mark.parametrize("settings", [{"min_df": 1000}, {"shortest": 20, "ngrams": 1, "min_df": 1}])
+@pytest.mark.parametrize("vectorizer", ["tfidf", "counts"])
+def test_settings_that_leave_no_term_are_named(vectorizer: str, settings: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=r"no term is left of the training texts .* lower min_df or shortest"):
+        bag(vectorizer=vectorizer, **settings).fit_transform(PLAIN)
+
+
 def test_what_a_pair_is_told_by() -> None:
     terms = pair_terms(MARKED_TEXT, ("Chemical", "Gene"))
     assert {

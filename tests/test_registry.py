@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 import subprocess
 import sys
 import time
@@ -23,7 +24,8 @@ from zoobench.datasets.support.files import (
 )
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.registry import Registry, import_plugin
-from zoobench.zoo.core import LIMITS, MODELS, Scalar
+from zoobench.zoo.core import MODELS, ModelCard, Scalar
+from zoobench.zoo.settings import LIMITS, MEANINGS
 
 
 @dataclass(frozen=True)
@@ -236,45 +238,59 @@ def test_cache_folder_is_the_named_one(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("model", "setting", "reason"),
     [
-        ("minilm", "epochs=0", "1 or more"),
-        ("minilm", "batch_size=-4", "1 or more"),
-        ("minilm", "dropout=1.5", "0 or more and 0.99 at most"),
-        ("minilm", "learning_rate=0.0", "more than 0"),
-        ("minilm", "learning_rate=-0.1", "more than 0"),
-        ("minilm", "lora=-1", "0 or more"),
-        ("minilm", "layer_decay=1.5", "more than 0 and 1 at most"),
-        ("tfidf-logreg", "C=0.0", "more than 0"),
-        ("tfidf-linear-svc", "folds=1", "2 or more"),
-        ("tfidf-complement-nb", "alpha=0.0", "more than 0"),
+        ("minilm", "epochs=0", "from 1 to 100,000"),
+        ("minilm", "batch_size=-4", "from 1 to 100,000"),
+        ("minilm", "dropout=1.5", "from 0 to 0.99"),
+        ("minilm", "learning_rate=0.0", "more than 0, up to 1e+38"),
+        ("minilm", "learning_rate=-0.1", "more than 0, up to 1e+38"),
+        ("minilm", "lora=-1", "from 0 to 1,000"),
+        ("minilm", "lora=100000", "from 0 to 1,000"),
+        ("minilm", "layer_decay=1.5", "more than 0, up to 1"),
+        ("tfidf-logreg", "C=0.0", "from 1e-06 to 10,000"),
+        ("tfidf-logreg", "C=1e+300", "from 1e-06 to 10,000"),
+        ("tfidf-linear-svc", "folds=1", "from 2 to 100"),
+        ("tfidf-complement-nb", "alpha=0.0", "more than 0, up to 1,000"),
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(model: str, setting: str, reason: str) -> None:
     name, _, value = setting.partition("=")
-    with pytest.raises(UserError, match=f"{model}: setting {setting} is not {reason}$"):
+    with pytest.raises(UserError, match=re.escape(f"{model}: setting {setting} is not {reason}") + "$"):
         MODELS.get(model).card.configure("", {name: value})
 
 
-def test_every_number_of_a_setting_has_limits() -> None:
-    for model in MODELS.entries().values():
-        numbers = {name for name, value in model.card.default.items() if not isinstance(value, (str, bool))}
-        known = {**LIMITS, **model.card.limits}
-        assert numbers <= set(known), model.card.name
-        for preset in ("", *model.card.presets):
-            for name, value in model.card.configure(preset).items():
-                low, high = known.get(name, (-math.inf, math.inf))
-                assert isinstance(value, str) or low <= value <= high, (model.card.name, preset, name)
+SHIPPED = [pytest.param(model.card, id=name) for name, model in MODELS.entries().items()]
+"""Listed before any test of this process registers a model of its own."""
 
 
-def test_every_word_of_a_setting_is_known_before_a_run() -> None:
+@pytest.mark.parametrize("card", SHIPPED)
+def test_every_number_of_a_setting_has_limits(card: ModelCard) -> None:
+    for name, value in card.default.items():
+        assert isinstance(value, (str, bool)) == (card.limit(name) is None), name
+    for preset in ("", *card.presets):
+        for name, value in card.configure(preset).items():
+            low, high = card.limit(name) or (-math.inf, math.inf)
+            assert isinstance(value, str) or low <= value <= high, (preset, name)
+
+
+@pytest.mark.parametrize("card", SHIPPED)
+def test_every_setting_says_what_it_does(card: ModelCard) -> None:
+    assert not {name for name in card.default if not card.meaning(name)}
+
+
+def test_no_shared_word_of_a_setting_is_left_over() -> None:
+    used = {name for param in SHIPPED for name in param.values[0].default}
+    assert set(MEANINGS) | set(LIMITS) <= used
+
+
+@pytest.mark.parametrize("card", SHIPPED)
+def test_every_word_of_a_setting_is_known_before_a_run(card: ModelCard) -> None:
     """A setting that takes words names those that it takes, or folders; a model without it fails in its cell."""
-    for name, model in MODELS.entries().items():
-        card = model.card
-        words = {key for key, value in card.default.items() if isinstance(value, str)}
-        assert words == {*card.choices, *card.folders}, name
-        for key in card.choices:
-            assert card.default[key] in card.choices[key]
-            with pytest.raises(UserError, match=f"unknown {key} of {name} 'soap'"):
-                card.configure("", {key: "soap"})
+    words = {key for key, value in card.default.items() if isinstance(value, str)}
+    assert words == {*card.choices, *card.folders}
+    for key in card.choices:
+        assert card.default[key] in card.choices[key]
+        with pytest.raises(UserError, match=f"unknown {key} of {card.name} 'soap'"):
+            card.configure("", {key: "soap"})
 
 
 def test_words_of_settings_are_those_that_the_code_knows() -> None:

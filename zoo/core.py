@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 from ..datasets.core import Kind, Modality, TaskCard, check_name
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import Registry, declare
+from .settings import LIMITS, MEANINGS, within
 
 if TYPE_CHECKING:
     from .features import FeatureCache
@@ -19,24 +19,6 @@ if TYPE_CHECKING:
 Scalar = str | int | float | bool
 Config = Mapping[str, Scalar]
 Framework = Literal["scikit-learn", "torch", "keras"]
-
-
-ABOVE_ZERO = sys.float_info.min
-LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        **dict.fromkeys(("C", "head_rate", "learning_rate"), (ABOVE_ZERO, math.inf)),
-        **dict.fromkeys(("layer_decay", "terms_per_tree"), (ABOVE_ZERO, 1)),
-        **dict.fromkeys(("bigrams", "frozen_layers", "letters", "lora", "max_length", "patience"), (0, math.inf)),
-        **dict.fromkeys(("vocabulary", "warmup", "weight_decay"), (0, math.inf)),
-        **dict.fromkeys(("accumulation", "batch_size", "epochs", "layers", "units"), (1, math.inf)),
-        **dict.fromkeys(("embedding", "filters", "trees", "min_samples_leaf", "rows_per_leaf"), (1, math.inf)),
-        **dict.fromkeys(("min_count", "min_df", "ngrams", "shortest"), (1, math.inf)),
-        **dict.fromkeys(("folds", "leaves"), (2, math.inf)),
-        **dict.fromkeys(("attention_dropout", "dropout", "embedding_dropout"), (0, 0.99)),
-        "max_features": (0, 1),
-    }
-)
-"""The lowest and the highest value that a setting of that name can have: beyond, it means nothing."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +73,10 @@ class ModelCard:
     choices
         Of settings that are one of a few words: those words.
     limits
-        Of settings that are numbers: the lowest and the highest, where `LIMITS` does not tell or tells otherwise.
+        Of settings that are numbers: the lowest and the highest, where `settings.LIMITS` does not tell or tells
+        otherwise.
+    meanings
+        What a setting does, in a sentence, where `settings.MEANINGS` does not tell or tells otherwise.
     check
         Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
         before the first one runs.
@@ -113,6 +98,7 @@ class ModelCard:
     blas_threads: int = 0
     choices: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Config], None] | None = None
 
     def __post_init__(self) -> None:
@@ -125,13 +111,14 @@ class ModelCard:
             ("space", self.space),
             ("choices", self.choices),
             ("limits", self.limits),
+            ("meanings", self.meanings),
             *(("preset " + name, preset) for name, preset in self.presets.items()),
         ):
             if strange := set(part) - set(self.default):
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
-        for name in ("default", "presets", "space", "choices", "limits"):
+        for name in ("default", "presets", "space", "choices", "limits", "meanings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
@@ -150,19 +137,27 @@ class ModelCard:
             if key not in config:
                 raise unknown_name(f"setting of {self.name}", key, config)
             config[key] = found = _convert(f"{self.name}: setting {key}", value, self.default[key])
-            low, high = self.limits.get(key) or LIMITS.get(key, (-math.inf, math.inf))
-            if not isinstance(found, str) and not low <= found <= high:
-                raise UserError(f"{self.name}: setting {key}={found} is not {_words(low, high)}")
+            limits = self.limit(key)
+            if limits is not None and not limits[0] <= float(found) <= limits[1]:
+                raise UserError(f"{self.name}: setting {key}={found} is not {within(*limits)}")
             if found not in self.choices.get(key, (found,)):
                 raise unknown_name(f"{key} of {self.name}", str(found), map(str, self.choices[key]))
         if self.check is not None:
             self.check(config)
         return MappingProxyType(config)
 
+    def limit(self, setting: str) -> tuple[float, float] | None:
+        """Return the lowest and the highest value of a setting; None where it is no number or nothing is known."""
+        if isinstance(self.default[setting], (str, bool)):
+            return None
+        return self.limits.get(setting) or LIMITS.get(setting)
 
-def _words(low: float, high: float) -> str:
-    least = "more than 0" if low == ABOVE_ZERO else f"{low:g} or more"
-    return least if high == math.inf else f"{least} and {high:g} at most"
+    def meaning(self, setting: str) -> str:
+        """Return what a setting does, in a sentence; "" where nobody said."""
+        return self.meanings.get(setting) or MEANINGS.get(setting, "")
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
@@ -177,7 +172,7 @@ def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
             raise ValueError
         return found
     except (KeyError, ValueError):
-        raise UserError(f"{where}={text} is not {wanted.__name__}: the default is {default!r}") from None
+        raise UserError(f"{where}={text} is not {_KINDS[wanted]}: the default is {default!r}") from None
 
 
 class Report(Protocol):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from ..core import ABOVE_ZERO, Choice, Config, Context, ModelCard, Range, model
+from ..core import Choice, Config, Context, ModelCard, Range, model
+from ..settings import ABOVE_ZERO
 from ..text import BAGS, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 CARD = ModelCard(
@@ -21,7 +21,7 @@ CARD = ModelCard(
     blas_threads=1,
     choices=TFIDF_CHOICES,
     check=check_bag,
-    limits={"alpha": (ABOVE_ZERO, math.inf)},
+    limits={"alpha": (ABOVE_ZERO, 1_000)},
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
@@ -37,7 +36,7 @@ CARD = ModelCard(
     blas_threads=1,
     choices={**TFIDF_CHOICES, **ENCODER_CHOICES},
     check=_check,
-    limits={"weight": (0, math.inf)},
+    limits={"weight": (0, 1_000)},
 )
 
 
