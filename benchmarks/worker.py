@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,9 @@ def main(path: str, environment: Mapping[str, str]) -> None:
     out = Path(job.out)
     _settle(out)
     attempts = _seal(job.sealed, job.public)
-    outcome = _outcome(job)
+    # The exit below skips whoever tidies up at exit (tensorflow keeps the code that it wrote): this folder is tidied.
+    with tempfile.TemporaryDirectory(prefix="zoobench-cell.", ignore_cleanup_errors=True) as tempfile.tempdir:
+        outcome = _outcome(job)
     if attempts:
         # Also where the model swallowed the refusal: a score made after such an attempt is not believed.
         outcome = Outcome("failed", f"the model tried to open {attempts[0]}, which holds test targets")

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.texts import Texts
 
 if TYPE_CHECKING:
     from ..benchmarks.predict import Answer
+    from ..benchmarks.record import Record
 
 FORMATS = ("table", "csv", "json")
 SHOWN = 5
@@ -24,13 +27,13 @@ def answer(
     results: Path,
     plugins: Sequence[Path],
     style: str,
-) -> str:
-    """Return the answers as text in the format `style`.
+) -> tuple[str, list[str]]:
+    """Return the answers as text in the format `style`, and remarks: what answered, and texts without a word.
 
     Parameters
     ----------
     given
-        Texts from the command line, or a CSV file and the name of its column of texts.
+        Texts from the command line, or a table's file and the name of its column of texts.
     """
     if style not in FORMATS:
         raise unknown_name("format", style, FORMATS)
@@ -39,42 +42,48 @@ def answer(
 
     stored = best_cell(task, model, results, plugins)
     answers = Predictor(stored, plugins)(texts)
+    remarks = [f"answered by {_in_words(stored.record)}", *_wordless(texts)]
     if style == "json":
-        return json.dumps(
-            [_as_json(text, found) for text, found in zip(texts, answers, strict=True)],
-            indent=1,
-            ensure_ascii=False,
-        )
+        mapped = [_as_json(text, found) for text, found in zip(texts, answers, strict=True)]
+        return json.dumps(mapped, indent=1, ensure_ascii=False), remarks
     if style == "csv":
-        return _as_csv(texts, answers)
-    return "\n".join(as_lines(text, found) for text, found in zip(texts, answers, strict=True))
+        return _as_csv(texts, answers), remarks
+    return "\n".join(as_lines(text, found) for text, found in zip(texts, answers, strict=True)), remarks
 
 
-def _texts(texts: Sequence[str], csv: Path | None, column: str) -> Texts:
+def _in_words(record: Record) -> str:
+    preset = f"@{record.preset}" if record.preset not in {"", "default"} else ""
+    settings = "".join(f", {name}={value}" for name, value in record.settings.items())
+    value = record.validation[record.policy].values[record.primary_metric]
+    score = f", {record.primary_metric} {value:.3f} on the validation fold" if value is not None else ""
+    return f"{record.model}{preset}{settings}, seed {record.seed}{score}"
+
+
+def _wordless(texts: Texts) -> list[str]:
+    rows = [str(number) for number, text in enumerate(texts, start=1) if not any(map(str.isalnum, text))]
+    if not rows:
+        return []
+    named = ", ".join(rows[:SHOWN]) + (", …" if len(rows) > SHOWN else "")
+    return [f"no word in text {named}: the answer is what the model says of nothing"]
+
+
+def _texts(texts: Sequence[str], file: Path | None, column: str) -> Texts:
     """Return the texts asked about; of a file with its other columns, from which a model takes those that it knows."""
-    if bool(texts) == (csv is not None):
+    if bool(texts) == (file is not None):
         raise UserError(
-            "nothing to predict: give --text TEXT, or --csv FILE" if csv is None else "give --text or --csv, not both"
+            "nothing to predict: give --text TEXT, or --csv FILE" if file is None else "give --text or --csv, not both"
         )
-    if csv is None:
+    if file is None:
         return Texts(list(texts), {})
-    import pandas as pd
+    from ..datasets.tables import read_table
 
-    try:
-        frame = pd.read_csv(csv, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except FileNotFoundError:
-        raise UserError(f"{csv} is not there: give the path of a CSV file") from None
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # pandas' parser errors are ValueErrors, and so is a wrong encoding
-        raise UserError(f"{csv} cannot be read as UTF-8 CSV: {next(iter(str(error).splitlines()), '')}") from error
-    if column not in frame:
-        raise unknown_name(f"column of {csv}", column, map(str, frame.columns))
-    if frame.empty:
-        raise UserError(f"{csv} has a header and no rows")
-    others = {str(name): frame[name].to_numpy(dtype=object) for name in frame if name != column}
-    return Texts(frame[column].to_numpy(dtype=object), others)
+    table = read_table(file)
+    table.require([column])
+    columns = {
+        name: np.array(["" if cell is None else str(cell) for cell in cells], dtype=object)
+        for name, cells in table.columns.items()
+    }
+    return Texts(columns.pop(column), columns)
 
 
 def _as_json(text: str, found: Answer) -> dict[str, object]:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from ..datasets.core import TASKS, Protocol, TaskCard
 from ..datasets.support.errors import unknown_name
-from ..zoo.core import MODELS, ModelCard, split_name
+from ..zoo.core import MODELS, Choice, ModelCard, Range, split_name
+from ..zoo.settings import within
 
 if TYPE_CHECKING:
     from ..benchmarks.hardware import Hardware
@@ -56,7 +57,10 @@ def model_mapping(card: ModelCard) -> dict[str, Any]:
     presets = {name: dict(preset) for name, preset in card.presets.items()}
     space = {name: vars(part) for name, part in card.space.items()}
     choices = {name: list(words) for name, words in card.choices.items()}
-    return plain | {"default": dict(card.default), "presets": presets, "space": space, "choices": choices}
+    limits = {name: list(limit) for name in card.default if (limit := card.limit(name))}
+    meanings = {name: card.meaning(name) for name in card.default}
+    parts = {"presets": presets, "space": space, "choices": choices, "limits": limits, "meanings": meanings}
+    return plain | {"default": dict(card.default), **parts}
 
 
 def card_of(name: str) -> RenderableType:
@@ -92,10 +96,9 @@ def _model_card(card: ModelCard) -> RenderableType:
         else "nothing more",
         "source": card.citation,
     }
-    settings = _table("setting", "default", "others", "tuning searches")
+    settings = _table("setting", "default", "what it does")
     for key, value in card.default.items():
-        others = " | ".join(str(word) for word in card.choices.get(key, ()) if word != value)
-        settings.add_row(key, escape(str(value)), others, _space(card, key))
+        settings.add_row(key, escape(str(value)), _about(card, key))
     parts: list[RenderableType] = [_head(card.name, card.title), Text(card.description), "", _facts(facts)]
     if card.default:
         parts += ["", settings]
@@ -105,14 +108,21 @@ def _model_card(card: ModelCard) -> RenderableType:
     return Group(*parts)
 
 
-def _space(card: ModelCard, key: str) -> str:
-    part = card.space.get(key)
-    if part is None:
-        return "-"
-    options = getattr(part, "options", None)
-    if options is not None:
-        return " | ".join(str(option) for option in options)
-    return f"{part.low:g} … {part.high:g}" + (" (log)" if part.log else "")  # type: ignore[union-attr]
+def _about(card: ModelCard, key: str) -> Text:
+    """Return a setting's meaning, what it takes, and where tuning looks."""
+    limit, part = card.limit(key), card.space.get(key)
+    words = card.choices.get(key, (True, False) if isinstance(card.default[key], bool) else ())
+    takes = within(*limit) if limit else " | ".join(map(str, words))
+    searched = "" if part is None else "tuned" if vars(part) == {"options": words} else f"tuned over {_space(part)}"
+    facts = [takes, searched]
+    lines = [Text(card.meaning(key)), Text("; ".join(filter(None, facts)), "dim")]
+    return Text("\n").join(line for line in lines if line.plain)
+
+
+def _space(part: Range | Choice) -> str:
+    if isinstance(part, Choice):
+        return " | ".join(map(str, part.options))
+    return f"{part.low:g} … {part.high:g}" + (" (log)" if part.log else "")
 
 
 def _task_card(card: TaskCard, asked: str) -> RenderableType:

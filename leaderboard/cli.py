@@ -191,8 +191,8 @@ def predict(
     task: Annotated[str, typer.Option(help="The task (a name, or your .toml) whose labels to predict.")],
     model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
     text: Annotated[Names, typer.Option(help="A text; repeatable.")] = None,
-    csv: Annotated[Optional[Path], typer.Option(metavar="FILE", help="CSV: texts, and columns the task has.")] = None,  # noqa: UP045
-    column: Annotated[str, typer.Option(help="That column's name.")] = "text",
+    csv: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Table: texts, columns the task has.")] = None,  # noqa: UP045
+    column: Annotated[str, typer.Option(help="The table's column of texts.")] = "text",
     results: Results = None,
     plugin: Plugins = None,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
@@ -202,7 +202,10 @@ def predict(
     from .answers import answer
 
     folder = Path(results or default_results())
-    _print_text(answer(task, model, (text or [], csv, column), folder, plugin or [], format))
+    answers, remarks = answer(task, model, (text or [], csv, column), folder, plugin or [], format)
+    _print_text(answers)
+    for remark in remarks:
+        _warn(remark)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -208,10 +209,15 @@ def _metric(name: str, done: list[Row]) -> Column:
     return Column(name, heading, [_or_missing(row[name], "{:.3f}".format) for row in done])
 
 
+_WAY = re.compile(r"=/(?:[^/,]*/)*(?=[^/,])")
+
+
 def _model(row: Row) -> str:
     name = row["model"] + (f"@{row['preset']}" if row["preset"] not in {"", "default"} else "")
     name += f", {row['mode']}" if row["mode"] != "default" else ""
-    return one_line(name + (f" ({row['settings']})" if row["settings"] else ""))
+    # Of a local folder its name: the way to it would push the other settings out of sight.
+    settings = _WAY.sub("=", row["settings"])
+    return one_line(name + (f" ({settings})" if settings else ""))
 
 
 def _value(row: Row) -> str:

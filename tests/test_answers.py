@@ -40,5 +40,5 @@ def test_columns_of_the_file_reach_the_model(tmp_path: Path, tiny: Path, monkeyp
     results, plugins = tmp_path / "r", [tiny, plugin]
     run(task="tiny", model="hinted", plugin=plugins, results=results, quiet=True)
     for given, expected in ((([], csv, "text"), [0.9, 0.1]), ((["first"], None, "text"), [0.1])):
-        found = json.loads(answer("tiny", "hinted", given, results, plugins, "json"))
+        found = json.loads(answer("tiny", "hinted", given, results, plugins, "json")[0])
         assert [max(row["probabilities"].values()) for row in found] == pytest.approx(expected)

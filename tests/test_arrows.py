@@ -147,6 +147,20 @@ def test_listing_imports_no_framework(tmp_path: Path) -> None:
     assert not HEAVY & set(loaded)
 
 
+FINGERPRINTS = """
+import json, sys
+from zoobench.benchmarks.cell import source_fingerprint
+from zoobench.zoo.core import MODELS
+for model in MODELS.entries().values():
+    source_fingerprint(model.module)
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_planning_a_cell_imports_no_framework(tmp_path: Path) -> None:
+    assert not HEAVY & set(json.loads(python("-c", FINGERPRINTS, cwd=tmp_path)))
+
+
 @pytest.mark.parametrize("how", ["-c", "-m"])
 def test_the_repository_does_not_shadow_hugging_face_datasets(tmp_path: Path, how: str) -> None:
     (tmp_path / "datasets").mkdir()

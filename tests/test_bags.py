@@ -82,10 +82,17 @@ def test_medical_features_see_capitals_that_preprocessing_takes() -> None:
 
 
 def test_unknown_words_for_settings() -> None:
-    with pytest.raises(UserError, match="unknown vectorizer 'tfdif': did you mean 'tfidf'"):
-        bag(vectorizer="tfdif")
+    with pytest.raises(UserError, match="unknown vectorizer of tfidf-logreg 'tfdif': did you mean 'tfidf'"):
+        MODELS.get("tfidf-logreg").card.configure("", {"vectorizer": "tfdif"})
     with pytest.raises(UserError, match="unknown preprocessing"):
         bag(preprocessing="stem")
+
+
+@pytest.mark.parametrize("settings", [{"min_df": 1000}, {"shortest": 20, "ngrams": 1, "min_df": 1}])
+@pytest.mark.parametrize("vectorizer", ["tfidf", "counts"])
+def test_settings_that_leave_no_term_are_named(vectorizer: str, settings: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=r"no term is left of the training texts .* lower min_df or shortest"):
+        bag(vectorizer=vectorizer, **settings).fit_transform(PLAIN)
 
 
 def test_what_a_pair_is_told_by() -> None:

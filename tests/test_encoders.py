@@ -256,6 +256,23 @@ def test_a_tokenizer_of_another_network(copied: Path) -> None:
         load(str(copied))
 
 
+def test_ids_that_no_embedding_is_for(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer of few words may still give them high numbers."""
+    encoder = FrozenEncoder(str(copied), context=context())
+    network = encoder._model().network
+    known = network.get_input_embeddings().num_embeddings
+    monkeypatch.setattr(network.get_input_embeddings(), "num_embeddings", 100)
+    with pytest.raises(UserError, match=r"gives token \d+ and its network knows 100: give the tokenizer"):
+        encoder.transform(["a chest"])
+    assert known > 100
+
+
+def test_a_length_beyond_the_window_is_said(tiny: Path) -> None:
+    encoder = FrozenEncoder(str(tiny), max_length=100_000, context=context())
+    encoder.transform(["a chest"])
+    assert encoder.notes_ == (f"max_length=100000: the encoder's window is {encoder._model().window} tokens",)
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, and an address where no hub answers."""
@@ -306,6 +323,9 @@ def test_a_local_encoder_is_known_by_what_its_folder_holds(tmp_path: Path, monke
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(UserError, match="holds no tokenizer"):
+        card.configure("", {"encoder": str(tmp_path / "mine")})
+    (tmp_path / "mine" / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     config, hashes = _with_folders(card, card.configure("", {"encoder": "mine"}))
     assert config["encoder"] == str(tmp_path / "mine"), "a cell runs in a folder of its own"

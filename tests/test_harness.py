@@ -27,6 +27,8 @@ BAD = {
     "    time.sleep(0.5)\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n",
     "holds": "def fit(self, X, y):\n    import multiprocessing as m\n    child = m.get_context('fork').Process(target=hold)\n"
     "    child.start(); child.join()\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n",
+    "untidy": "def fit(self, X, y):\n    import tempfile\n    self.notes_ = (tempfile.mkstemp()[1],)\n    return self\n"
+    "def predict_proba(self, X):\n    return self.half(X)\n",
     "good": FIT + "def predict_proba(self, X):\n    return self.half(X)\n",
     "raises": "def fit(self, X, y):\n    raise ValueError('no such thing')\n",
     "exits": "def fit(self, X, y):\n    sys.exit(3)\n",
@@ -52,6 +54,7 @@ ENDS = {
     "masked": ("failed", "predict_proba answered masked cells"),
     "detached": ("ok", ""),
     "holds": ("ok", ""),
+    "untidy": ("ok", ""),
     "good": ("ok", ""),
     "raises": ("failed", "ValueError: no such thing"),
     "exits": ("failed", "the model called exit(3)"),
@@ -265,3 +268,8 @@ def test_a_record_refuses_impossible_states(tmp_path: Path, tiny: Path) -> None:
     values["test"]["global"]["values"]["f1_micro"] = None
     with pytest.raises(ValueError, match="f1_micro has no value and is not named undefined"):
         Record.model_validate(values)
+
+
+def test_temporary_files_end_with_their_cell(bad_run: dict[str, Record]) -> None:
+    (kept,) = (note for note in bad_run["untidy"].notes if "zoobench-cell." in note)
+    assert not Path(kept).parent.exists()

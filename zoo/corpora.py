@@ -181,7 +181,10 @@ def _corpus(name: str, load: Callable[[], Corpus]) -> Corpus:
             continue
     hint = "apt-get install wordnet-base, or " if debian else ""
     command = f"{hint}with network: python -m nltk.downloader -d {folder} {name}"
-    raise UnavailableError(f"NLTK's corpus {name} is not installed and could not be downloaded: {command}")
+    raise UnavailableError(
+        f"NLTK's corpus {name} is not installed and could not be downloaded: {command}; "
+        "preprocessing=nltk-offline and augmentation=eda need none"
+    )
 
 
 def _drop_parts(name: str, folder: Path) -> None:

@@ -16,9 +16,10 @@ from .cleaning import clean
 from .core import Config, Context
 from .features import Batch, FeatureCache
 from .identity import installed, sources
+from .import_order import without_triton_beside_tensorflow
 from .memory import out_of_memory
 from .number_format import measured_format
-from .pretrained import PACKAGED, load, locate, pad_id, window
+from .pretrained import PACKAGED, beyond_window, check_ids, load, locate, pad_id, window
 from .processes import spread
 from .ragged import Rows, cut
 from .text import ENCODER_CHOICES
@@ -155,6 +156,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
 
     def _loading(self) -> float:
         """Load the weights; return its seconds, less those of importing libraries, which are the process's."""
+        without_triton_beside_tensorflow()
         import torch  # noqa: F401
         import transformers.modeling_utils  # noqa: F401
 
@@ -177,6 +179,8 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         start = time.perf_counter()
         encoded = loaded.tokenizer(readable(texts), truncation=True, max_length=min(self.max_length, loaded.window))
         tokens = Rows.of(encoded["input_ids"])
+        check_ids(self.encoder, tokens.values, loaded.network)
+        self._note(*beyond_window(self.max_length, loaded.window))
         before = (time.perf_counter() - start) / len(texts)
         lengths = tokens.lengths
         if not lengths.all():
@@ -187,10 +191,13 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         start = time.perf_counter()
         work = functools.partial(self._batch, tokens)
         for number, (vectors, notes) in spread(batches, work, self._processes(len(batches))):
-            self.notes_ = tuple(dict.fromkeys((*self.notes_, *notes)))
+            self._note(*notes)
             now = time.perf_counter()
             yield batches[number], vectors, now - start + before * len(vectors)
             start = time.perf_counter()
+
+    def _note(self, *notes: str) -> None:
+        self.notes_ = tuple(dict.fromkeys((*self.notes_, *notes)))
 
     def _processes(self, batches: int) -> int:
         if self.context is None or self._device != "cpu":

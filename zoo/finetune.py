@@ -18,8 +18,8 @@ from .import_order import without_triton_beside_tensorflow
 from .losses import loss_of
 from .memory import Halving
 from .number_format import measured_format
+from .pretrained import beyond_window, check_ids, pad_id, window
 from .pretrained import load as load_encoder
-from .pretrained import pad_id, window
 from .ragged import Rows
 from .recipe import Recipe
 from .text_data import TextData
@@ -178,11 +178,12 @@ class FineTuned:
 
         head = head_of(self._config, encoder, len(self._context.task.labels), self._markers[::2])
         self._network = TextClassifier(encoder.float(), head).to(self._context.device)
-        length = min(int(self._config["max_length"]), window(self._tokenizer, encoder))
+        wanted, most = int(self._config["max_length"]), window(self._tokenizer, encoder)
+        self._note(*beyond_window(wanted, most))
         start, end = frame_of(self._tokenizer)
         if not start and not end:  # an empty text needs a token to be read
             end = [self._pad if self._tokenizer.eos_token_id is None else self._tokenizer.eos_token_id]
-        self._layout = Layout(start, end, length, str(self._config["truncation"]), self._markers)
+        self._layout = Layout(start, end, min(wanted, most), str(self._config["truncation"]), self._markers)
 
     @property
     def _pad(self) -> int:
@@ -267,12 +268,7 @@ class FineTuned:
         return self._rows(*self._layout.rows(tokens, self._lead_tokens(X)))
 
     def _rows(self, rows: Rows, owners: np.ndarray, **more: Any) -> TextData:
-        known = self._network.encoder.get_input_embeddings().num_embeddings
-        if (highest := int(rows.values.max(initial=0))) >= known:
-            raise UserError(
-                f"encoder {self._config['encoder']}: its tokenizer gives token {highest} and its network knows {known}"
-                ": give the tokenizer that the weights were trained with"
-            )
+        check_ids(str(self._config["encoder"]), rows.values, self._network.encoder)
         return TextData(rows, owners, self._pad, PART_TOKENS[self._context.device], **more)
 
     def _tokens(self, texts: Sequence[str]) -> Rows:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..datasets.support.errors import UserError
 from ..datasets.support.files import read_json, write_json
 from ..datasets.support.texts import columns
 from . import adapter
@@ -205,6 +206,8 @@ class Words:
         size, least = int(self._config["vocabulary"]), int(self._config["min_count"])
         self._types = [name for name in PAIR_COLUMNS if self._config["pair_types"] and name in columns(X)]
         self._vocabulary, rows = Vocabulary.learn(self._documents(X), size, least)
+        if not self._vocabulary.words:
+            raise UserError(f"no word stands min_count={least} times in the {len(X)} training texts: lower min_count")
         rows = self._trimmed(rows, X)
         self._length = int(rows.lengths.max()) if self._longest else 0
         return Padded(rows, self._length)

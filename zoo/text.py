@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..datasets.support.errors import UserError
 from .core import Config, Context, Scalar
 from .pretrained import local_folder
 
+SHORTEST, LETTERS = 3, 3
 ENCODER: dict[str, Scalar] = {
     "encoder": "packaged-minilm",
     "pooling": "mean",
@@ -14,19 +16,7 @@ ENCODER: dict[str, Scalar] = {
     "cleaning": "none",
     "number_format": "auto",
 }
-"""Settings of `encoders.frozen_encoder`.
-
-encoder
-    A hub id, a local folder, or the packaged MiniLM.
-pooling
-    What a text's vector is of its tokens' last hidden states: "mean", "cls" (the first token's) or "max".
-max_length
-    Tokens that are read of a text.
-cleaning
-    What is done to the text first: one of `cleaning.CLEANINGS`.
-number_format
-    "fp32", "bf16", "int8" (dynamic, other vectors than fp32's), or "auto": the faster one of the first two here.
-"""
+"""Settings of `encoders.frozen_encoder`; `settings.MEANINGS` says what each does. int8 gives other vectors."""
 
 CLEANINGS = ("none", "biomedical", "clinical", "clinical-ner")
 ENCODER_CHOICES: dict[str, tuple[Scalar, ...]] = {
@@ -57,24 +47,7 @@ TFIDF: dict[str, Scalar] = {
 }
 """Settings of `tfidf`, with its defaults: words and pairs of words that at least two training texts hold.
 
-vectorizer
-    "tfidf", or "counts" of the terms.
-preprocessing
-    What is done to the words first: one of `preprocessing.PREPROCESSINGS`.
-cleaning
-    What is done to the text before that: one of `cleaning.CLEANINGS`.
-ngrams, min_df
-    Terms are of 1 to ``ngrams`` words and stand in at least ``min_df`` training texts.
-shortest
-    Letters that a word has at least: 1 keeps "T cell" and "S1 wave", scikit-learn's own default is 2.
-sublinear_tf
-    TF-IDF of 1 + log(count) instead of the count; "counts" stay counts.
-letters
-    Where more than 0: groups of 3 to this many letters within a word (its ends known) stand beside the terms.
-medical_features
-    Whether system 1's counts of medical terms (`medical_features.MedicalFeatures`) stand beside the terms.
-pair
-    Where a text marks two entities: whether to take `pairs.pair_terms` beside its words. No other text changes.
+`settings.MEANINGS` says what each does; words of one letter keep "T cell" and "S1 wave".
 """
 
 TFIDF_CHOICES: dict[str, tuple[Scalar, ...]] = {
@@ -101,6 +74,14 @@ prepared, and the two stand-ins that need no download."""
 def check_encoder(config: Config) -> None:
     """Refuse a local encoder that is not there or holds no model; a hub id is looked for when its cell runs."""
     local_folder(str(config["encoder"]))
+    if int(config["max_length"]) < SHORTEST:
+        raise UserError(f"max_length={config['max_length']}: an encoder reads {SHORTEST} tokens or more, two its own")
+
+
+def check_bag(config: Config) -> None:
+    """Refuse groups of letters that are too short for a group."""
+    if 0 < int(config["letters"]) < LETTERS:
+        raise UserError(f"letters={config['letters']}: groups are of {LETTERS} letters or more; 0 takes none")
 
 
 def tfidf(config: Config, context: Context) -> Any:
@@ -146,7 +127,7 @@ def _letters(config: Config) -> Any:
 
     terms: dict[str, Any] = {
         "analyzer": "char_wb",
-        "ngram_range": (3, int(config["letters"])),
+        "ngram_range": (LETTERS, int(config["letters"])),
         "min_df": int(config["min_df"]),
     }
     if config["vectorizer"] == "counts":

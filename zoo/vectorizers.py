@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from ..datasets.support.errors import UserError
 from ..datasets.support.texts import columns
 from .entity_window import PAIR_COLUMNS
 from .pairs import pair_terms, unmarked
@@ -30,8 +31,20 @@ class Counts(CountVectorizer):
         return self
 
     def fit_transform(self, raw_documents: Any, y: Any = None) -> Any:
-        """Return the (n, terms) sparse matrix of the texts that the vocabulary is learnt from."""
-        matrix: Any = super().fit_transform(raw_documents, y)
+        """Return the (n, terms) sparse matrix of the texts that the vocabulary is learnt from.
+
+        Raises
+        ------
+        UserError
+            If no term is left.
+        """
+        try:
+            matrix: Any = super().fit_transform(raw_documents, y)
+        except ValueError as error:  # scikit-learn's advice names what is no setting here
+            if not any(words in str(error) for words in ("no terms remain", "empty vocabulary", "max_df corresponds")):
+                raise
+            what = f"min_df={self.min_df} and words of the shape {self.token_pattern}"
+            raise UserError(f"no term is left of the training texts with {what}: lower min_df or shortest") from error
         matrix.sort_indices()
         return matrix
 

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 
@@ -60,11 +61,21 @@ def _path_of(module: str) -> Path | None:
     loaded = getattr(sys.modules.get(module), "__file__", None)
     if loaded:
         return Path(loaded)
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
+    spec = _spec_of(module)
     return Path(spec.origin) if spec and spec.origin and spec.has_location else None
+
+
+def _spec_of(module: str) -> ModuleSpec | None:
+    """Look a module up without importing its parents, which `find_spec` does: a model's may be tensorflow."""
+    parent = module.rpartition(".")[0]
+    if not parent or parent in sys.modules:
+        try:
+            return importlib.util.find_spec(module)
+        except ModuleNotFoundError:  # the parent is no package
+            return None
+    package = _spec_of(parent)
+    places = None if package is None else package.submodule_search_locations
+    return None if places is None else PathFinder.find_spec(module, places)
 
 
 @cache

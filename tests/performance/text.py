@@ -19,6 +19,7 @@ in seconds: its figures mean nothing.
 from __future__ import annotations
 
 import argparse
+import copy
 import multiprocessing
 import os
 import sys
@@ -43,6 +44,7 @@ from zoobench.datasets.support.errors import UnavailableError
 from zoobench.zoo import adapter
 from zoobench.zoo.core import MODELS, Config, Context
 from zoobench.zoo.features import FeatureCache
+from zoobench.zoo.lanes import lanes
 
 LENGTH, TRAINED, ASKED = 256, 16, 32
 ROWS = (1_000, 4_000, 16_000, 64_000)
@@ -62,7 +64,8 @@ class Plain:
     def __init__(self, tuned: Any, texts: Sequence[str], targets: np.ndarray) -> None:
         import torch
 
-        self._tokenizer, self._network = tuned._tokenizer, tuned._network
+        # A copy from before a trainer puts its own dropout into the network: torch's is the untuned one.
+        self._tokenizer, self._network = tuned._tokenizer, copy.deepcopy(tuned._network)
         self._texts, self._targets, self._device = texts, targets, tuned._context.device
         self._length = tuned._layout.max_length
         self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=1e-5)
@@ -100,8 +103,9 @@ def finetuning(
     config = model.card.configure("", {"max_length": LENGTH, **settings})
     tuned: Any = model.build(config, context(found.card, device, threads))
     tuned._build(texts)
+    plain = Plain(tuned, texts, targets)
     data, trainer = tuned._training_data(texts, None, targets, 0), tuned._trainer(targets)
-    plain, lengths = Plain(tuned, texts, targets), data.rows.lengths
+    lengths = data.rows.lengths
     shuffled = np.arange(len(texts))
     plan = data.plan(0, TRAINED)
 
@@ -115,7 +119,8 @@ def finetuning(
 
     def tuned_step(rows: np.ndarray) -> None:
         tuned._network.train()
-        trainer._step(rows, data, 0)
+        with lanes(trainer._threads) as trainer._each:  # as `fit` opens them; the plain loop keeps all its threads
+            trainer._step(rows, data, 0)
 
     cut = {size: [shuffled[at : at + size] for at in range(0, len(shuffled), size)] for size in (TRAINED, 4 * ASKED)}
     training = {"tuned": taking(plan, tuned_step), "plain": taking(cut[TRAINED], plain.step)}

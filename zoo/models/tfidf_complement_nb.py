@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import BAGS, TFIDF, TFIDF_CHOICES, tfidf
+from ..settings import ABOVE_ZERO
+from ..text import BAGS, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 CARD = ModelCard(
     name="tfidf-complement-nb",
@@ -19,6 +20,8 @@ CARD = ModelCard(
     space={"alpha": Range(0.001, 10.0, log=True), "norm": Choice((True, False)), "ngrams": Range(1, 3)},
     blas_threads=1,
     choices=TFIDF_CHOICES,
+    check=check_bag,
+    limits={"alpha": (ABOVE_ZERO, 1_000)},
 )
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, TFIDF, TFIDF_CHOICES, check_encoder, tfidf
+from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, TFIDF, TFIDF_CHOICES, check_bag, check_encoder, tfidf
+
+
+def _check(config: Config) -> None:
+    check_bag(config)
+    check_encoder(config)
+
 
 CARD = ModelCard(
     name="tfidf-embedding-logreg",
@@ -29,7 +35,8 @@ CARD = ModelCard(
     extra="torch",
     blas_threads=1,
     choices={**TFIDF_CHOICES, **ENCODER_CHOICES},
-    check=check_encoder,
+    check=_check,
+    limits={"weight": (0, 1_000)},
 )
 
 

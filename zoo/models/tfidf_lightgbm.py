@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, Range, model
-from ..text import BAGS, TFIDF, TFIDF_CHOICES, tfidf
+from ..text import BAGS, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 CARD = ModelCard(
     name="tfidf-lightgbm",
@@ -41,6 +41,7 @@ CARD = ModelCard(
     extra="text",
     blas_threads=1,
     choices=TFIDF_CHOICES,
+    check=check_bag,
 )
 
 

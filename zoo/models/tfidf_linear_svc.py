@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import BAGS, TFIDF, TFIDF_CHOICES, tfidf
+from ..text import BAGS, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 CARD = ModelCard(
     name="tfidf-linear-svc",
@@ -20,6 +20,7 @@ CARD = ModelCard(
     space={"C": Range(0.01, 100.0, log=True), "balanced": Choice((True, False)), "ngrams": Range(1, 3)},
     blas_threads=1,
     choices=TFIDF_CHOICES,
+    check=check_bag,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
-from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, tfidf
+from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 _PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "solver": "lbfgs"}
 
@@ -22,6 +22,7 @@ CARD = ModelCard(
     # Sparse products gain nothing from BLAS threads, which spin: one thread fits about three times faster.
     blas_threads=1,
     choices={**TFIDF_CHOICES, "solver": ("liblinear", "lbfgs", "newton-cg", "sag", "saga")},
+    check=check_bag,
 )
 
 

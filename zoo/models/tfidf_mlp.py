@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core import Config, Context, ModelCard, model
 from ..keras_text import LOOP, LOOP_CHOICES, MLP, MLP_SPACE
-from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, tfidf
+from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 CARD = ModelCard(
     name="tfidf-mlp",
@@ -23,6 +23,7 @@ CARD = ModelCard(
     requires=("keras",),
     extra="keras",
     choices={**TFIDF_CHOICES, **LOOP_CHOICES},
+    check=check_bag,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, Range, Scalar, model
-from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, tfidf
+from ..text import BAGS, PUBLISHED, TFIDF, TFIDF_CHOICES, check_bag, tfidf
 
 # scikit-learn's own defaults: the report names none.
 _PUBLISHED: dict[str, Scalar] = {"trees": 100, "max_features": 0.0}
@@ -26,6 +26,7 @@ CARD = ModelCard(
     },
     blas_threads=1,
     choices=TFIDF_CHOICES,
+    check=check_bag,
 )
 
 
