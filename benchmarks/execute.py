@@ -279,6 +279,7 @@ class Executor:
             preset=cell.preset,
             config=dict(cell.config),
             settings=dict(cell.settings),
+            overlap=planned.model.card.overlap(cell.task, cell.config),
             seed=cell.seed,
             source_sha256=cell.source_sha256,
             status=outcome.status,

@@ -128,6 +128,7 @@ class Record(_Frozen):
     hardware: dict[str, Any]
     device: str
     threads: int
+    overlap: str = Field("", description="the setting by which the weights had seen this task's test fold")
     beside: int = Field(0, description="other cells that ran at the same time")
     timeout_s: float | None = None
     memory_limit_gb: float | None = None

@@ -59,8 +59,9 @@ def model_mapping(card: ModelCard) -> dict[str, Any]:
     choices = {name: list(words) for name, words in card.choices.items()}
     limits = {name: list(limit) for name in card.default if (limit := card.limit(name))}
     meanings = {name: card.meaning(name) for name in card.default}
+    trained_on = {setting: list(tasks) for setting, tasks in card.trained_on.items()}
     parts = {"presets": presets, "space": space, "choices": choices, "limits": limits, "meanings": meanings}
-    return plain | {"default": dict(card.default), **parts}
+    return plain | {"default": dict(card.default), "trained_on": trained_on, **parts}
 
 
 def card_of(name: str) -> RenderableType:

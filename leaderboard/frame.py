@@ -36,7 +36,7 @@ COLUMNS = [
     *("rank", "task", "model", "preset", "mode", "settings", "seeds", "status", "reason"),
     *("primary", "ranked_by", "value", "low", "high", "tied", "unseen"),
     *METRIC_COLUMNS,
-    *(*_PARTS, *_COSTS, "parameters", "device", "threads", "beside", "hardware"),
+    *(*_PARTS, *_COSTS, "parameters", "device", "threads", "beside", "overlap", "hardware"),
     *(
         "fingerprint",
         "split",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ID_LENGTH = 20
 """Hexadecimal digits of a name made from a hash."""
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever the columns below, or how they are filled, change."""
 
 TABLE = ("task", "data_fingerprint", "split_sha256")
@@ -55,7 +55,7 @@ UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.Arr
 _TEXT = (
     *("path", "row", "attempt", "created", "task", "kind", "primary"),
     *("data_fingerprint", "split_sha256", "model", "framework", "preset", "mode", "settings", "setup"),
-    *("status", "reason", "policy", "hardware_class", "device"),
+    *("status", "reason", "policy", "hardware_class", "device", "overlap"),
 )
 _WHOLE = (
     *("mtime_ns", "size", "label_count", "test_rows", "seed", "metric_version"),
@@ -70,7 +70,7 @@ _REAL = (
 _SAME = (
     *("attempt", "created", "kind", "data_fingerprint", "split_sha256", "model", "framework", "preset", "mode"),
     *("seed", "status", "reason", "metric_version", "parameters", "hardware_class", "device"),
-    *("threads", "beside"),
+    *("threads", "beside", "overlap"),
 )
 """Fields of a record that its row has under the same name."""
 

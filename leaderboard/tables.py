@@ -29,7 +29,7 @@ FORMATS = ("table", "md", "csv", "json")
 PLAIN_WIDTH = 100
 """The width of a table that goes to a file or a pipe, unless COLUMNS says another."""
 
-BEST, TIED, SHARED, MISSING = "*", "=", "+", "-"
+BEST, TIED, SHARED, SEEN, MISSING = "*", "=", "+", "!", "-"
 _STYLES = {BEST: "bold green", TIED: "green"}
 
 _MODEL_WIDTHS = (44, 30, 26, 16)
@@ -222,7 +222,7 @@ def _model(row: Row) -> str:
 
 def _value(row: Row) -> str:
     bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    return _or_missing(row["value"], lambda value: f"{value:.3f}{bounds}")
+    return _or_missing(row["value"], lambda value: f"{value:.3f}{bounds}{SEEN if row['overlap'] else ''}")
 
 
 def _fit(done: list[Row]) -> list[str]:
@@ -271,15 +271,14 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
     if any(row["beside"] for row in rows):
         notes.append(f"{SHARED} measured while other cells ran, so slower than alone")
     accelerated = any(device != "cpu" for _, device in places)
+    if any(row["overlap"] for row in rows):
+        notes.append(f"{SEEN} its weights were trained before on rows of this task, test fold included")
     for (hardware, device), short in places.items():
         notes.append(f"{short or 'Hardware'}: {one_line(hardware)}" + (f" ({device})" if accelerated else ""))
     if superseded := sum(row["superseded"] for row in rows):
-        what = (
-            "1 record of earlier code or settings is"
-            if superseded == 1
-            else (f"{superseded} records of earlier code or settings are")
-        )
-        notes.append(f"{what} not shown")
+        many = superseded > 1
+        of = f"record{'s' * many} of earlier code or settings {'are' if many else 'is'} not shown"
+        notes.append(f"{superseded} {of}")
     return [*notes, "Time and memory compare only within one hardware class."]
 
 

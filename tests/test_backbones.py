@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from zoobench.benchmarks.plan import _with_folders
+from zoobench.datasets.core import TASKS
 from zoobench.datasets.support.errors import UnavailableError, UserError
 from zoobench.zoo.models.resnet import RESNET18
+from zoobench.zoo.models.xrv_densenet121 import build as XRV  # noqa: N812 - the entry
 from zoobench.zoo.networks import backbones
 from zoobench.zoo.networks.backbones import backbone, read_network
 
@@ -142,6 +144,15 @@ def test_torchxrayvisions_weights_fit_torchvisions_layers() -> None:
     assert set(shapes) - set(wanted) == {"classifier.weight", "classifier.bias"}
     # torchxrayvision.datasets.normalize: 0 to -1024, 255 to 1024.
     np.testing.assert_allclose((np.array([0.0, 1.0]) - ours.mean[0]) / ours.std[0], [-1024, 1024])
+
+
+def test_what_chest_weights_have_seen_is_marked() -> None:
+    card, config = XRV.card, XRV.card.configure
+    tasks = card.trained_on["weights=chest"]
+    assert {"nih-chest-xray14", "chestmnist-64"} <= set(tasks) <= set(TASKS.entries())
+    assert card.overlap("nih-chest-xray14", config()) == "weights=chest"
+    assert card.overlap("nih-chest-xray14", config("", {"weights": "none"})) == ""
+    assert card.overlap("my-hospital", config()) == ""
 
 
 def test_a_cell_is_known_by_what_the_file_of_weights_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,7 +242,9 @@ CUT = ("ValueError: a | b <script> [31m[bold]é[/bold]" + " and so on" * 30)[:15
 @pytest.fixture
 def motley(results: Path) -> Path:
     """What a full board holds: two kinds of task, two machines, long settings, a reason full of marks."""
-    Cell("strong", outcome(1.2, kind="multiclass"), task="topics", changes={"beside": 1}).store(results)
+    Cell(
+        "strong", outcome(1.2, kind="multiclass"), task="topics", changes={"beside": 1, "overlap": "weights=chest"}
+    ).store(results)
     Cell("near", outcome(1.45, seed=3)).store(results)
     Cell("strong", WEAK, hardware="Big GPU", changes={"device": "cuda", "mode": "tuned", "preset": "large"}).store(
         results
@@ -307,6 +309,7 @@ def test_a_table_explains_its_marks_and_its_machines(results: Path, request: pyt
     text = render(board(results=request.getfixturevalue("motley")), width=160)
     for needed in (
         *("1 *  strong ", "4 =  near", "* best", "= cannot be told", "strong@large, tuned", "+ measured while"),
+        "! its weights were trained before on rows of this task",
         *("H1: Big GPU (cuda)\n", "H2: Test CPU, 2 cores (cpu)\n", "only within one hardware class"),
         "Fit: features of the training and validation texts, tuning and fit.",
     ):

@@ -77,6 +77,8 @@ class ModelCard:
         otherwise.
     meanings
         What a setting does, in a sentence, where `settings.MEANINGS` does not tell or tells otherwise.
+    trained_on
+        Of a setting, as KEY=VALUE: the tasks on whose rows, test fold included, its weights were trained before.
     check
         Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
         before the first one runs.
@@ -99,6 +101,7 @@ class ModelCard:
     choices: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
+    trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     check: Callable[[Config], None] | None = None
 
     def __post_init__(self) -> None:
@@ -118,7 +121,7 @@ class ModelCard:
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
-        for name in ("default", "presets", "space", "choices", "limits", "meanings"):
+        for name in ("default", "presets", "space", "choices", "limits", "meanings", "trained_on"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
@@ -145,6 +148,11 @@ class ModelCard:
         if self.check is not None:
             self.check(config)
         return MappingProxyType(config)
+
+    def overlap(self, task: str, config: Config) -> str:
+        """Return the setting, as KEY=VALUE, by which the weights have seen the test fold of `task`; "" for none."""
+        chosen = (f"{key}={value}" for key, value in config.items())
+        return next((each for each in chosen if task in self.trained_on.get(each, ())), "")
 
     def limit(self, setting: str) -> tuple[float, float] | None:
         """Return the lowest and the highest value of a setting; None where it is no number or nothing is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .core import Choice, Config, Context, ModelCard, Range, Scalar
@@ -11,7 +12,14 @@ if TYPE_CHECKING:
     from .images import ImageClassifier
 
 
-def pooled_card(name: str, title: str, description: str, citation: str, **settings: Scalar) -> ModelCard:
+def pooled_card(
+    name: str,
+    title: str,
+    description: str,
+    citation: str,
+    trained_on: Mapping[str, tuple[str, ...]] | None = None,
+    **settings: Scalar,
+) -> ModelCard:
     """Return the card of a backbone that setting ``backbone`` names; `settings` are defaults beside `IMAGE`'s."""
     chest = ("torchxrayvision",) if settings["weights"] == "chest" else ()
     return ModelCard(
@@ -34,6 +42,7 @@ def pooled_card(name: str, title: str, description: str, citation: str, **settin
         },
         folders=("weights",),
         choices={**IMAGE_CHOICES, "backbone": (settings["backbone"],)},
+        trained_on=trained_on or {},
         check=image_check(str(settings["weights"])),
         requires=("torch", "torchvision", "safetensors", *chest),
         extra="vision",

@@ -95,7 +95,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "levels": "Stages of the backbone that the feature pyramid joins; none: the last one, pooled",
         "backbone": "The network before the last layer",
         "balance": "How often rows of the training fold are read: as they are, or as system 2 balanced them",
-        "cycles": "Times that training starts over with a fresh optimizer",
+        "cycles": "Rounds of epochs; loss=published raises the weights of weak labels in the third",
         "optimizer": "What takes the steps",
         "schedule": "How the learning rate falls",
         "checkpoint": "By what the best epoch is chosen: the task's metric, or macro-F1",
