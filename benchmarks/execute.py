@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +32,18 @@ from .options import Request
 from .plan import Planned
 from .record import Memory, Record, Speed, Status, Timings
 from .scoring import Scored, evaluate, refuse
-from .store import PROBABILITIES, RECORD, RESAMPLES, Results, Stored, hash_files, lock, read_record
+from .store import (
+    PROBABILITIES,
+    RECORD,
+    RESAMPLES,
+    Results,
+    Stored,
+    discard,
+    hash_files,
+    lock,
+    read_record,
+    temporary,
+)
 
 LOG_BYTES = 1_000_000
 _SOFTWARE = {
@@ -161,6 +171,7 @@ class Executor:
             on_event(event)
 
         try:
+            temporary(scratch).mkdir(mode=0o700)
             job = self._job(planned, scratch)
             limits = Limits(self._request.timeout, self._request.memory_gb)
             ending = self._engine.run(job, server, limits, listen)
@@ -178,7 +189,7 @@ class Executor:
             rest = {"history": _finite(history), "files": hash_files(staged), "wall": wall, "ending": ending}
             return self._results.commit(self._record(planned, key, outcome, rest, scored), staged)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            discard(scratch)
 
     def _job(self, planned: Planned, scratch: Path) -> Job:
         cell, prepared = planned.cell, planned.prepared
@@ -203,6 +214,7 @@ class Executor:
                 "threads": self._threads,
             },
             out=str(scratch),
+            temporary=str(temporary(scratch)),
         )
 
     @property
