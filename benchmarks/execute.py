@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +34,18 @@ from .outputs import picture_examples, write_outputs
 from .plan import Planned
 from .record import Memory, Record, Speed, Status, Timings
 from .scoring import Scored, evaluate, refuse
-from .store import PROBABILITIES, RECORD, RESAMPLES, Results, Stored, hash_files, lock, read_record
+from .store import (
+    PROBABILITIES,
+    RECORD,
+    RESAMPLES,
+    Results,
+    Stored,
+    discard,
+    hash_files,
+    lock,
+    read_record,
+    temporary,
+)
 from .thresholds import Thresholds
 
 LOG_BYTES = 1_000_000
@@ -164,6 +174,7 @@ class Executor:
             on_event(event)
 
         try:
+            temporary(scratch).mkdir(mode=0o700)
             job = self._job(planned, scratch)
             limits = Limits(self._request.timeout, self._request.memory_gb)
             ending = self._engine.run(job, server, limits, listen)
@@ -183,7 +194,7 @@ class Executor:
             write_outputs(record, staged)
             return self._results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            discard(scratch)
 
     def _job(self, planned: Planned, scratch: Path) -> Job:
         cell, prepared = planned.cell, planned.prepared
@@ -208,6 +219,7 @@ class Executor:
                 "threads": self._threads,
             },
             out=str(scratch),
+            temporary=str(temporary(scratch)),
         )
 
     @property

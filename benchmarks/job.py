@@ -38,6 +38,8 @@ class Job:
         Files and folders that the process must not open; it refuses to, and says so.
     out
         Where the outcome goes; `work` below it is the current folder of the model.
+    temporary
+        The folder of its temporary files.
     source_sha256
         Of the model's code when the cell was planned; the process refuses any other.
     features, scope
@@ -58,6 +60,7 @@ class Job:
     features: str
     scope: Mapping[str, Any]
     out: str
+    temporary: str
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""

@@ -96,7 +96,7 @@ class Results:
                 yield record
 
     def scratch(self) -> Path:
-        """Return a new folder on the results' own file system, for one cell's unfinished work."""
+        """Return a new folder on the results' own file system, for one cell's unfinished work; `discard` it after."""
         folder = self.root / ".work" / f"{platform.node()}~{os.getpid()}~{secrets.token_hex(6)}"
         folder.mkdir(parents=True)
         return folder
@@ -124,7 +124,21 @@ class Results:
 
         for folder in (self.root / ".work").glob(f"{glob.escape(platform.node())}~*~*"):
             if not psutil.pid_exists(int(folder.name.split("~")[1])):
-                shutil.rmtree(folder, ignore_errors=True)
+                discard(folder)
+
+
+def temporary(scratch: Path) -> Path:
+    """Return the folder of temporary files that goes with a `scratch` folder.
+
+    It stands with the system's: a socket's path must be short, and that to the results may be long.
+    """
+    return Path(tempfile.gettempdir(), f"zoobench.{scratch.name}")
+
+
+def discard(scratch: Path) -> None:
+    """Remove a folder of unfinished work and its temporary files."""
+    for folder in (temporary(scratch), scratch):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_record(path: Path) -> Record:

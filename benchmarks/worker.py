@@ -50,15 +50,15 @@ def main(path: str, environment: Mapping[str, str]) -> None:
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
+    job = Job.read(Path(path))
+    # The exit below skips whoever tidies up at exit (tensorflow keeps the code that it wrote).
+    tempfile.tempdir = os.environ["TMPDIR"] = job.temporary
     # What the warm process imported is never garbage: a collection that walked it would also copy its pages.
     gc.freeze()
-    job = Job.read(Path(path))
     out = Path(job.out)
     _settle(out)
     attempts = _seal(job.sealed, job.public)
-    # The exit below skips whoever tidies up at exit (tensorflow keeps the code that it wrote): this folder is tidied.
-    with tempfile.TemporaryDirectory(prefix="zoobench-cell.", ignore_cleanup_errors=True) as tempfile.tempdir:
-        outcome = _outcome(job)
+    outcome = _outcome(job)
     if attempts:
         # Also where the model swallowed the refusal: a score made after such an attempt is not believed.
         outcome = Outcome("failed", f"the model tried to open {attempts[0]}, which holds test targets")

@@ -179,7 +179,7 @@ def _delimited(path: Path, wanted: Sequence[str] | None, delimiter: str) -> Tabl
     names = _header(path, delimiter, encoding)
     chosen = _chosen(path, names, wanted)
     # The last column is always read: a quote that never closes ends there.
-    rows = _read_csv(path, delimiter, encoding, [*chosen, *({names[-1]} - set(chosen))])
+    rows = _read_csv(path, delimiter, encoding, [*chosen, *({names[-1]} - set(chosen))], alone=len(names) == 1)
     _check_last(path, rows, names[-1])
     columns = {name: rows[name].to_numpy() for name in chosen}
     return Table(path, names, columns, encoding, delimiter)
@@ -198,7 +198,7 @@ def _header(path: Path, delimiter: str, encoding: Encoding) -> tuple[str, ...]:
     if len(names) == 1 and other:
         raise UserError(
             f"{path.name} has one column, {short(names[0])}, if its cells are parted by {delimiter!r}: "
-            f"write delimiter = {json.dumps(other[0])}"
+            f"save it with {delimiter!r}, or in a task's TOML write delimiter = {json.dumps(other[0])}"
         )
     return names
 
@@ -214,7 +214,8 @@ def _chosen(path: Path, names: Sequence[str], wanted: Sequence[str] | None) -> l
     return chosen
 
 
-def _read_csv(path: Path, delimiter: str, encoding: Encoding, chosen: list[str]) -> pa.Table:
+def _read_csv(path: Path, delimiter: str, encoding: Encoding, chosen: list[str], *, alone: bool) -> pa.Table:
+    """Read the columns `chosen`; of a column `alone` an empty line is an empty cell, else it is no row."""
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -224,11 +225,18 @@ def _read_csv(path: Path, delimiter: str, encoding: Encoding, chosen: list[str])
         faults.append(row)
         return "error"
 
+    above = 0
+    if alone:
+        with path.open(encoding=encoding) as stream:
+            above = next((number for number, line in enumerate(stream) if line.strip("\n\ufeff")), 0)
+
     def read(*, threads: bool) -> pa.Table:
         return arrow.read_csv(
             path,
-            arrow.ReadOptions(use_threads=threads, block_size=_ROWS_BLOCK, encoding=encoding),
-            arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
+            arrow.ReadOptions(use_threads=threads, block_size=_ROWS_BLOCK, encoding=encoding, skip_rows=above),
+            arrow.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note, ignore_empty_lines=not alone
+            ),
             arrow.ConvertOptions(
                 include_columns=chosen, column_types=dict.fromkeys(chosen, pa.string()), strings_can_be_null=False
             ),

@@ -75,15 +75,23 @@ def _texts(texts: Sequence[str], file: Path | None, column: str) -> Texts:
         )
     if file is None:
         return Texts(list(texts), {})
-    from ..datasets.tables import read_table
+    from ..datasets.tables import read_table, short
 
     table = read_table(file)
-    table.require([column])
-    columns = {
-        name: np.array(["" if cell is None else str(cell) for cell in cells], dtype=object)
-        for name, cells in table.columns.items()
-    }
-    return Texts(columns.pop(column), columns)
+    if column not in table.columns:
+        raise unknown_name(f"column of {file.name}", column, table.columns)
+    cells = ["" if cell is None else cell for cell in table.columns[column]]
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str):
+            raise table.fault(row, column, f"{short(cell)} is no text")
+    return Texts(cells, {name: _values(each) for name, each in table.columns.items() if name != column})
+
+
+def _values(cells: np.ndarray) -> np.ndarray:
+    """Return a column beside the texts as a task has it: (n,) float64, unknown ones NaN, or strings."""
+    if all(cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)) for cell in cells):
+        return np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
+    return np.array(["" if cell is None else str(cell) for cell in cells], dtype=object)
 
 
 def _as_json(text: str, found: Answer) -> dict[str, object]:

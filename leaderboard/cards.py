@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +58,10 @@ def model_mapping(card: ModelCard) -> dict[str, Any]:
     presets = {name: dict(preset) for name, preset in card.presets.items()}
     space = {name: vars(part) for name, part in card.space.items()}
     choices = {name: list(words) for name, words in card.choices.items()}
-    limits = {name: list(limit) for name in card.default if (limit := card.limit(name))}
-    meanings = {name: card.meaning(name) for name in card.default}
+    limits = {name: [low, high if math.isfinite(high) else None] for name, (low, high) in card.limits.items()}
     trained_on = {setting: list(tasks) for setting, tasks in card.trained_on.items()}
-    parts = {"presets": presets, "space": space, "choices": choices, "limits": limits, "meanings": meanings}
-    return plain | {"default": dict(card.default), "trained_on": trained_on, **parts}
+    parts = {"presets": presets, "space": space, "choices": choices, "limits": limits, "trained_on": trained_on}
+    return plain | {"default": dict(card.default), "meanings": dict(card.meanings), **parts}
 
 
 def card_of(name: str) -> RenderableType:
@@ -103,6 +103,7 @@ def _model_card(card: ModelCard) -> RenderableType:
     parts: list[RenderableType] = [_head(card.name, card.title), Text(card.description), "", _facts(facts)]
     if card.default:
         parts += ["", settings]
+    parts += [""] if card.presets else []
     for preset, changed in card.presets.items():
         parts.append(f"preset [bold]{card.name}@{preset}[/]: {', '.join(f'{k}={v}' for k, v in changed.items())}")
     parts += ["", f"run it:  zoobench run --model {card.name}"]
@@ -111,12 +112,12 @@ def _model_card(card: ModelCard) -> RenderableType:
 
 def _about(card: ModelCard, key: str) -> Text:
     """Return a setting's meaning, what it takes, and where tuning looks."""
-    limit, part = card.limit(key), card.space.get(key)
+    limit, part = card.limits.get(key), card.space.get(key)
     words = card.choices.get(key, (True, False) if isinstance(card.default[key], bool) else ())
-    takes = within(*limit) if limit else " | ".join(map(str, words))
+    takes = within(*limit) if limit and not words else " | ".join(map(str, words))
     searched = "" if part is None else "tuned" if vars(part) == {"options": words} else f"tuned over {_space(part)}"
     facts = [takes, searched]
-    lines = [Text(card.meaning(key)), Text("; ".join(filter(None, facts)), "dim")]
+    lines = [Text(card.meanings.get(key, "")), Text("; ".join(filter(None, facts)), "dim")]
     return Text("\n").join(line for line in lines if line.plain)
 
 

@@ -209,14 +209,14 @@ def _metric(name: str, done: list[Row]) -> Column:
     return Column(name, heading, [_or_missing(row[name], "{:.3f}".format) for row in done])
 
 
-_WAY = re.compile(r"=/(?:[^/,]*/)*(?=[^/,])")
+_WAY = re.compile(r"=/(?:(?!, \w+=).)*/(?=[^/]+/[^/]+?(?:, \w+=|$))")
 
 
 def _model(row: Row) -> str:
     name = row["model"] + (f"@{row['preset']}" if row["preset"] not in {"", "default"} else "")
     name += f", {row['mode']}" if row["mode"] != "default" else ""
-    # Of a local folder its name: the way to it would push the other settings out of sight.
-    settings = _WAY.sub("=", row["settings"])
+    # Of a local folder the end of its path: the whole would push the other settings out of sight.
+    settings = _WAY.sub("=.../", row["settings"])
     return one_line(name + (f" ({settings})" if settings else ""))
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from zoobench.benchmarks import run
-from zoobench.leaderboard.answers import answer
+from zoobench.datasets.support.errors import UserError
+from zoobench.datasets.support.texts import Texts
+from zoobench.leaderboard.answers import _texts, answer
 
 HINTED = """
 import numpy as np
@@ -30,6 +33,25 @@ class Hinted:
 CARD = ModelCard(name="hinted", title="t", description="d", modality="text", framework="scikit-learn", citation="c")
 hinted = model(CARD)(lambda config, context: Hinted())
 """
+
+
+def test_what_a_table_asks(tmp_path: Path) -> None:
+    """Every row has an answer, numbers beside a text stay numbers, and what is no text is refused with its row."""
+
+    def asked(name: str, content: str, column: str = "text") -> Texts:
+        (tmp_path / name).write_text(content)
+        return _texts([], tmp_path / name, column)
+
+    assert list(asked("alone.csv", "text\nfirst\n\nthird\n\n")) == ["first", "", "third", ""]
+    assert list(asked("two.csv", "text,n\nfirst,1\n\nsecond,2\n")) == ["first", "second"]
+    rows = asked("typed.jsonl", '{"text": "a", "year": 1999, "who": "x"}\n{"text": null, "year": null, "who": null}\n')
+    assert list(rows) == ["a", ""]
+    np.testing.assert_array_equal(rows.columns["year"], [1999.0, np.nan])
+    assert list(rows.columns["who"]) == ["x", ""]
+    with pytest.raises(UserError, match=r"row 2, column 'text': \['q'\] is no text"):
+        asked("lists.jsonl", '{"text": "a"}\n{"text": ["q"]}\n')
+    with pytest.raises(UserError, match=r"unknown column of index\.csv ''"):
+        asked("index.csv", ",text\n0,a\n", "")
 
 
 def test_columns_of_the_file_reach_the_model(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

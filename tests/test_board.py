@@ -316,6 +316,16 @@ def test_a_table_explains_its_marks_and_its_machines(results: Path, request: pyt
         assert needed in text
 
 
+def test_of_a_folder_the_end_of_its_path_is_shown(results: Path) -> None:
+    long = "/disks/someone/with/a/long/way/to/"
+    for name in ("a/final", "b/final"):
+        Cell(f"tuned-{name[0]}", STRONG, changes={"settings": {"encoder": long + name, "epochs": 3}}).store(results)
+    text = render(board(results=results), "md")
+    assert "encoder=.../a/final, epochs=3" in text.replace("\\", "")
+    assert "encoder=.../b/final, epochs=3" in text.replace("\\", "")
+    assert long not in text
+
+
 def test_colour_only_on_a_terminal(results: Path) -> None:
     frame = board(results=results)
     for terminal in (False, True):

@@ -75,3 +75,26 @@ def test_a_file_beside_a_plugin_counts_too(tmp_path: Path, monkeypatch: pytest.M
     before = source_fingerprint(import_plugin(plugin).__name__)
     helper.write_text("K = 2  # other\n")
     assert source_fingerprint(import_plugin(plugin).__name__) != before
+
+
+def test_what_a_package_imports_from_its_folders_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from one without __init__.py, and one that finds its modules elsewhere; a module above is not imported."""
+    files = {
+        "zb_mine/__init__.py": "",
+        "zb_mine/entry.py": "from .nets.blocks import b\nfrom .found import z\nfrom .heavy import build\n",
+        "zb_mine/nets/blocks/b.py": "K = 1\n",
+        "zb_mine/found/__init__.py": "from pathlib import Path\n__path__.append(str(Path(__file__).parents[1] / 'away'))\n",
+        "zb_mine/away/z.py": "K = 1\n",
+        "zb_mine/heavy.py": "raise ImportError('a framework')\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen = [source_fingerprint("zb_mine.entry")]
+    for changed in ("nets/blocks/b.py", "away/z.py", "heavy.py"):
+        path = tmp_path / "zb_mine" / changed
+        path.write_text(path.read_text() + "J = 2\n")
+        seen.append(source_fingerprint("zb_mine.entry"))
+    assert len(set(seen)) == 4

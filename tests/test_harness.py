@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ BAD = {
     "    time.sleep(0.5)\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n",
     "holds": "def fit(self, X, y):\n    import multiprocessing as m\n    child = m.get_context('fork').Process(target=hold)\n"
     "    child.start(); child.join()\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n",
-    "untidy": "def fit(self, X, y):\n    import tempfile\n    self.notes_ = (tempfile.mkstemp()[1],)\n    return self\n"
+    "untidy": "def fit(self, X, y):\n    import subprocess, tempfile\n    own = tempfile.mkstemp()[1]\n"
+    "    childs = subprocess.run(['mktemp'], capture_output=True, text=True).stdout.strip()\n"
+    "    self.notes_ = (own, childs)\n    return self\n"
     "def predict_proba(self, X):\n    return self.half(X)\n",
     "good": FIT + "def predict_proba(self, X):\n    return self.half(X)\n",
     "raises": "def fit(self, X, y):\n    raise ValueError('no such thing')\n",
@@ -271,5 +274,8 @@ def test_a_record_refuses_impossible_states(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_temporary_files_end_with_their_cell(bad_run: dict[str, Record]) -> None:
-    (kept,) = (note for note in bad_run["untidy"].notes if "zoobench-cell." in note)
-    assert not Path(kept).parent.exists()
+    kept = [Path(note) for note in bad_run["untidy"].notes if note.startswith("/")]
+    assert len(kept) == 2
+    assert len({path.parent for path in kept}) == 1
+    left = list(Path(tempfile.gettempdir()).glob(f"zoobench.*~{os.getpid()}~*"))
+    assert not left, "also of cells that were killed"

@@ -1,13 +1,10 @@
 """datasets/support: what discovers entries, and what keeps files whole."""
 
 import importlib
-import math
-import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,8 +21,6 @@ from zoobench.datasets.support.files import (
 )
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.registry import Registry, import_plugin
-from zoobench.zoo.core import MODELS, ModelCard, Scalar
-from zoobench.zoo.settings import LIMITS, MEANINGS
 
 
 @dataclass(frozen=True)
@@ -233,102 +228,3 @@ def test_cache_folder_is_the_named_one(tmp_path, monkeypatch):
     assert cache_root() == tmp_path
     monkeypatch.delenv("ZOOBENCH_CACHE")
     assert cache_root().name == "zoobench"
-
-
-@pytest.mark.parametrize(
-    ("model", "setting", "reason"),
-    [
-        ("minilm", "epochs=0", "from 1 to 100,000"),
-        ("minilm", "batch_size=-4", "from 1 to 100,000"),
-        ("minilm", "dropout=1.5", "from 0 to 0.99"),
-        ("minilm", "learning_rate=0.0", "more than 0, up to 1e+38"),
-        ("minilm", "learning_rate=-0.1", "more than 0, up to 1e+38"),
-        ("minilm", "lora=-1", "from 0 to 1,000"),
-        ("minilm", "lora=100000", "from 0 to 1,000"),
-        ("minilm", "layer_decay=1.5", "more than 0, up to 1"),
-        ("tfidf-logreg", "C=0.0", "from 1e-06 to 10,000"),
-        ("tfidf-logreg", "C=1e+300", "from 1e-06 to 10,000"),
-        ("tfidf-linear-svc", "folds=1", "from 2 to 100"),
-        ("tfidf-complement-nb", "alpha=0.0", "more than 0, up to 1,000"),
-    ],
-)
-def test_a_setting_that_means_nothing_is_refused(model: str, setting: str, reason: str) -> None:
-    name, _, value = setting.partition("=")
-    with pytest.raises(UserError, match=re.escape(f"{model}: setting {setting} is not {reason}") + "$"):
-        MODELS.get(model).card.configure("", {name: value})
-
-
-SHIPPED = [pytest.param(model.card, id=name) for name, model in MODELS.entries().items()]
-"""Listed before any test of this process registers a model of its own."""
-
-
-@pytest.mark.parametrize("card", SHIPPED)
-def test_every_number_of_a_setting_has_limits(card: ModelCard) -> None:
-    for name, value in card.default.items():
-        assert isinstance(value, (str, bool)) == (card.limit(name) is None), name
-    for preset in ("", *card.presets):
-        for name, value in card.configure(preset).items():
-            low, high = card.limit(name) or (-math.inf, math.inf)
-            assert isinstance(value, str) or low <= value <= high, (preset, name)
-
-
-@pytest.mark.parametrize("card", SHIPPED)
-def test_every_setting_says_what_it_does(card: ModelCard) -> None:
-    assert not {name for name in card.default if not card.meaning(name)}
-
-
-def test_no_shared_word_of_a_setting_is_left_over() -> None:
-    used = {name for param in SHIPPED for name in param.values[0].default}
-    assert set(MEANINGS) | set(LIMITS) <= used
-
-
-@pytest.mark.parametrize("card", SHIPPED)
-def test_every_word_of_a_setting_is_known_before_a_run(card: ModelCard) -> None:
-    """A setting that takes words names those that it takes, or folders; a model without it fails in its cell."""
-    words = {key for key, value in card.default.items() if isinstance(value, str)}
-    assert words == {*card.choices, *card.folders}
-    for key in card.choices:
-        assert card.default[key] in card.choices[key]
-        with pytest.raises(UserError, match=f"unknown {key} of {card.name} 'soap'"):
-            card.configure("", {key: "soap"})
-
-
-def test_words_of_settings_are_those_that_the_code_knows() -> None:
-    pytest.importorskip("torch")
-    from zoobench.zoo import cleaning, finetune, losses, preprocessing, tokens
-    from zoobench.zoo.networks import heads
-
-    bag, tuned = MODELS.get("tfidf-logreg").card.choices, MODELS.get("minilm").card.choices
-    known = {
-        "cleaning": cleaning.CLEANINGS, "head": heads.HEADS, "pooling": heads.POOLINGS, "loss": losses.LOSSES,
-        "truncation": tokens.TRUNCATIONS, "augmentation": finetune.AUGMENTATIONS,
-    }  # fmt: skip
-    assert {name: set(words) for name, words in known.items()} == {name: set(tuned[name]) for name in known}
-    assert set(bag["preprocessing"]) == set(preprocessing.PREPROCESSINGS)
-    assert set(bag["cleaning"]) == set(cleaning.CLEANINGS)
-
-
-def test_groups_of_two_letters_are_refused() -> None:
-    with pytest.raises(UserError, match="letters=2: groups are of 3 letters or more"):
-        MODELS.get("tfidf-logreg").card.configure("", {"letters": 2})
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"lora": 4, "frozen_embeddings": True}, "no effect with lora"),
-        ({"attention": False}, "attention=false has no effect with head=linear"),
-        ({"encoder": "./nowhere"}, "'./nowhere' is not there"),
-        ({"encoder": ""}, "'' is not there"),
-        ({"encoder": "a/b/c"}, "is not there"),
-        ({"encoder": "tests"}, "holds no config.json"),
-        ({"max_length": 2}, "max_length=2: an encoder reads 3 tokens or more"),
-    ],
-)
-def test_settings_that_make_no_sense_together(
-    settings: dict[str, Scalar], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tests").mkdir()
-    with pytest.raises(UserError, match=words):
-        MODELS.get("minilm").card.configure("", settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -73,10 +73,10 @@ class ModelCard:
     choices
         Of settings that are one of a few words: those words.
     limits
-        Of settings that are numbers: the lowest and the highest, where `settings.LIMITS` does not tell or tells
-        otherwise.
+        Of settings that are numbers: the lowest and the highest. The zoo's own models take those of
+        `settings.LIMITS` where their card says nothing.
     meanings
-        What a setting does, in a sentence, where `settings.MEANINGS` does not tell or tells otherwise.
+        What a setting does, in a sentence; the zoo's own, likewise, from `settings.MEANINGS`.
     trained_on
         Of a setting, as KEY=VALUE: the tasks on whose rows, test fold included, its weights were trained before.
     check
@@ -121,8 +121,26 @@ class ModelCard:
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
+        self._check_settings()
         for name in ("default", "presets", "space", "choices", "limits", "meanings", "trained_on"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def _check_settings(self) -> None:
+        """Refuse limits and meanings of the wrong kind; defaults, presets and searches outside of what they allow."""
+        for name, limit in self.limits.items():
+            pair = isinstance(limit, tuple) and len(limit) == 2 and all(isinstance(end, (int, float)) for end in limit)
+            if not pair or not limit[0] <= limit[1] or isinstance(self.default[name], (str, bool)):
+                raise ValueError(f"model {self.name}: limits of {name} are no (lowest, highest) of a number: {limit}")
+        if strange := [name for name, meaning in self.meanings.items() if not isinstance(meaning, str)]:
+            raise ValueError(f"model {self.name}: the meaning of {strange[0]} is no sentence")
+        ends = {name: (part.low, part.high) for name, part in self.space.items() if isinstance(part, Range)}
+        searched = [(f"space, {name}", name, end) for name, pair in ends.items() for end in pair]
+        named = [("default", self.default), *((f"preset {name}", part) for name, part in self.presets.items())]
+        for where, name, value in (*((where, *item) for where, part in named for item in part.items()), *searched):
+            kind, limits, words = type(self.default[name]), self.limits.get(name), self.choices.get(name)
+            right = type(value) is kind or (kind is float and type(value) is int)
+            if not right or (limits and not _inside(value, limits)) or (words and value not in words):
+                raise ValueError(f"model {self.name}: {where}: {name}={value!r} is of another type, or not allowed")
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
         """Return the full configuration of a preset, with `settings` on top, in the order of the defaults.
@@ -140,9 +158,9 @@ class ModelCard:
             if key not in config:
                 raise unknown_name(f"setting of {self.name}", key, config)
             config[key] = found = _convert(f"{self.name}: setting {key}", value, self.default[key])
-            limits = self.limit(key)
-            if limits is not None and not limits[0] <= float(found) <= limits[1]:
-                raise UserError(f"{self.name}: setting {key}={found} is not {within(*limits)}")
+            limits = self.limits.get(key)
+            if limits is not None and not _inside(found, limits):
+                raise UserError(f"{self.name}: setting {key}={_short(value)} is not {within(*limits)}")
             if found not in self.choices.get(key, (found,)):
                 raise unknown_name(f"{key} of {self.name}", str(found), map(str, self.choices[key]))
         if self.check is not None:
@@ -154,15 +172,14 @@ class ModelCard:
         chosen = (f"{key}={value}" for key, value in config.items())
         return next((each for each in chosen if task in self.trained_on.get(each, ())), "")
 
-    def limit(self, setting: str) -> tuple[float, float] | None:
-        """Return the lowest and the highest value of a setting; None where it is no number or nothing is known."""
-        if isinstance(self.default[setting], (str, bool)):
-            return None
-        return self.limits.get(setting) or LIMITS.get(setting)
 
-    def meaning(self, setting: str) -> str:
-        """Return what a setting does, in a sentence; "" where nobody said."""
-        return self.meanings.get(setting) or MEANINGS.get(setting, "")
+def _inside(value: Scalar, limits: tuple[float, float]) -> bool:
+    return isinstance(value, (int, float)) and limits[0] <= value <= limits[1]
+
+
+def _short(value: Scalar) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
@@ -178,9 +195,9 @@ def _convert(where: str, value: str | Scalar, default: Scalar) -> Scalar:
         found = words[text.lower()] if wanted is bool else wanted(text)
         if isinstance(found, float) and not math.isfinite(found):
             raise ValueError
-        return found
+        return found + 0.0 if isinstance(found, float) else found  # -0.0 is 0.0, and no other cell
     except (KeyError, ValueError):
-        raise UserError(f"{where}={text} is not {_KINDS[wanted]}: the default is {default!r}") from None
+        raise UserError(f"{where}={_short(text)} is not {_KINDS[wanted]}: the default is {default!r}") from None
 
 
 class Report(Protocol):
@@ -259,7 +276,13 @@ def model(card: ModelCard) -> Callable[[Builder], Model]:
     """Register the decorated builder as the model that `card` describes."""
 
     def decorate(build: Builder) -> Model:
-        return declare(Model(card, build), build.__module__)
+        found = card
+        if build.__module__.startswith(f"{__package__}."):
+            numbers = {name for name, value in card.default.items() if not isinstance(value, (str, bool))}
+            shared = {name: LIMITS[name] for name in numbers & set(LIMITS)}
+            words = {name: MEANINGS[name] for name in set(card.default) & set(MEANINGS)}
+            found = replace(card, limits=shared | dict(card.limits), meanings=words | dict(card.meanings))
+        return declare(Model(found, build), build.__module__)
 
     return decorate
 

@@ -14,7 +14,7 @@ from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import sha256_json
 from .cleaning import clean
 from .core import Config, Context
-from .features import Batch, FeatureCache
+from .features import Batch, FeatureCache, objects
 from .identity import installed, sources
 from .import_order import without_triton_beside_tensorflow
 from .memory import out_of_memory
@@ -127,6 +127,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
             "libraries": [installed(name) for name in ("torch", "transformers", "tokenizers")],
         }
         self._features.charge(settings, self._loading)
+        self._note(*beyond_window(self.max_length, self._window(settings)))
         settings |= {"pooling": self.pooling, "max_length": self.max_length}
         settings["code"] = sources("encoders", "pretrained", "ragged", "tokens")
         # Vectors are kept by what the network reads: whatever changes the cleaning parts them by itself.
@@ -180,7 +181,6 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         encoded = loaded.tokenizer(readable(texts), truncation=True, max_length=min(self.max_length, loaded.window))
         tokens = Rows.of(encoded["input_ids"])
         check_ids(self.encoder, tokens.values, loaded.network)
-        self._note(*beyond_window(self.max_length, loaded.window))
         before = (time.perf_counter() - start) / len(texts)
         lengths = tokens.lengths
         if not lengths.all():
@@ -195,6 +195,14 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
             now = time.perf_counter()
             yield batches[number], vectors, now - start + before * len(vectors)
             start = time.perf_counter()
+
+    def _window(self, settings: dict[str, Any]) -> int:
+        """Return the encoder's window, kept so that a cell whose vectors are kept need not load it."""
+
+        def compute(names: list[str]) -> Generator[Batch, None, None]:
+            yield [0], [str(self._model().window)], 0.0
+
+        return int(self._features.texts({"window": settings}, objects(["once"]), compute)[0])
 
     def _note(self, *notes: str) -> None:
         self.notes_ = tuple(dict.fromkeys((*self.notes_, *notes)))

@@ -128,7 +128,7 @@ def check_ids(encoder: str, ids: np.ndarray, network: Any) -> None:
     UserError
         If there is one: its tokenizer is another's, though it knows no more tokens.
     """
-    known = network.get_input_embeddings().num_embeddings
+    known = network.get_input_embeddings().weight.shape[0]
     if (highest := int(ids.max(initial=0))) >= known:
         raise UserError(
             f"encoder {encoder}: its tokenizer gives token {highest} and its network knows {known}"

@@ -1,7 +1,8 @@
-"""What the settings of models mean, by name, and the numbers that they take: what `zoobench show` prints."""
+"""What the settings of the zoo's own models mean, by name, and the numbers that they take."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,7 +12,7 @@ _SIZES = ("embedding", "filters", "units")
 
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        "C": (1e-6, 10_000),
+        "C": (1e-6, 1_000_000),
         **dict.fromkeys(("layer_decay", "terms_per_tree"), (ABOVE_ZERO, 1)),
         **dict.fromkeys(("head_rate", "learning_rate"), (ABOVE_ZERO, 1e38)),  # beyond, no float32
         **dict.fromkeys(("bigrams", "vocabulary"), (0, 10_000_000)),
@@ -68,7 +69,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         # Encoders.
         "encoder": "The packaged MiniLM, a folder of save_pretrained, or a hub id",
         "pooling": "What of the tokens' states becomes the text's vector",
-        "max_length": "Tokens that are read of a text, at most the encoder's window; of Keras models words, 0: all",
+        "max_length": "Tokens or words that are read of a text at most (an encoder: its window)",
         "number_format": "What products are computed in; auto: the faster of fp32 and bf16, measured here once",
         # Fine-tuning.
         "truncation": "What is read of a text longer than max_length",
@@ -126,4 +127,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
 
 def within(low: float, high: float) -> str:
     """Return the words for a number from `low` to `high`."""
+    least = "more than 0" if low == ABOVE_ZERO else f"{low:,} or more"
+    if high == math.inf:
+        return least
     return f"more than 0, up to {high:,}" if low == ABOVE_ZERO else f"from {low:,} to {high:,}"

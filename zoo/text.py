@@ -8,7 +8,7 @@ from ..datasets.support.errors import UserError
 from .core import Config, Context, Scalar
 from .pretrained import local_folder
 
-SHORTEST, LETTERS = 3, 3
+LETTERS = 3
 ENCODER: dict[str, Scalar] = {
     "encoder": "packaged-minilm",
     "pooling": "mean",
@@ -24,6 +24,8 @@ ENCODER_CHOICES: dict[str, tuple[Scalar, ...]] = {
     "cleaning": CLEANINGS,
     "number_format": ("auto", "fp32", "bf16", "int8"),
 }
+ENCODER_LIMITS = {"max_length": (3, 1_000_000)}
+"""Two tokens of a text are the encoder's own."""
 
 ENCODERS: dict[str, Config] = {
     "bert": {"encoder": "bert-base-uncased", "max_length": 512},
@@ -74,8 +76,6 @@ prepared, and the two stand-ins that need no download."""
 def check_encoder(config: Config) -> None:
     """Refuse a local encoder that is not there or holds no model; a hub id is looked for when its cell runs."""
     local_folder(str(config["encoder"]))
-    if int(config["max_length"]) < SHORTEST:
-        raise UserError(f"max_length={config['max_length']}: an encoder reads {SHORTEST} tokens or more, two its own")
 
 
 def check_bag(config: Config) -> None:

@@ -43,8 +43,7 @@ class Counts(CountVectorizer):
         except ValueError as error:  # scikit-learn's advice names what is no setting here
             if not any(words in str(error) for words in ("no terms remain", "empty vocabulary", "max_df corresponds")):
                 raise
-            what = f"min_df={self.min_df} and words of the shape {self.token_pattern}"
-            raise UserError(f"no term is left of the training texts with {what}: lower min_df or shortest") from error
+            raise UserError(f"no term stands in min_df={self.min_df} training texts: lower it, or shortest") from error
         matrix.sort_indices()
         return matrix
 

@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 
@@ -66,16 +66,16 @@ def _path_of(module: str) -> Path | None:
 
 
 def _spec_of(module: str) -> ModuleSpec | None:
-    """Look a module up without importing its parents, which `find_spec` does: a model's may be tensorflow."""
+    """Look a module up; of what stands above it packages are imported, modules are not: one may import tensorflow."""
     parent = module.rpartition(".")[0]
-    if not parent or parent in sys.modules:
-        try:
-            return importlib.util.find_spec(module)
-        except ModuleNotFoundError:  # the parent is no package
-            return None
-    package = _spec_of(parent)
-    places = None if package is None else package.submodule_search_locations
-    return None if places is None else PathFinder.find_spec(module, places)
+    if parent and parent not in sys.modules:
+        above = _spec_of(parent)
+        if above is None or above.submodule_search_locations is None:
+            return None  # a name in a module, or nothing
+    try:
+        return importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, Scalar, model
-from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, check_encoder
+from ..text import ENCODER, ENCODER_CHOICES, ENCODER_LIMITS, ENCODERS, check_encoder
 
 _PUBLISHED: dict[str, Scalar] = {"C": 1.0, "balanced": False, "standardise": False}
 
@@ -27,6 +27,7 @@ CARD = ModelCard(
     blas_threads=1,
     choices=ENCODER_CHOICES,
     check=check_encoder,
+    limits=ENCODER_LIMITS,
 )
 
 

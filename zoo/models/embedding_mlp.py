@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core import Config, Context, ModelCard, model
 from ..keras_text import LOOP, LOOP_CHOICES, MLP, MLP_SPACE
-from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, check_encoder
+from ..text import ENCODER, ENCODER_CHOICES, ENCODER_LIMITS, ENCODERS, check_encoder
 
 CARD = ModelCard(
     name="embedding-mlp",
@@ -24,6 +24,7 @@ CARD = ModelCard(
     extra="torch,keras",
     choices={**ENCODER_CHOICES, **LOOP_CHOICES},
     check=check_encoder,
+    limits=ENCODER_LIMITS,
 )
 
 

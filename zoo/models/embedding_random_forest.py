@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Config, Context, ModelCard, Range, Scalar, model
-from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, check_encoder
+from ..text import ENCODER, ENCODER_CHOICES, ENCODER_LIMITS, ENCODERS, check_encoder
 
 # scikit-learn's own defaults: the report names none.
 _PUBLISHED: dict[str, Scalar] = {"trees": 100, "max_features": 0.0, "min_samples_leaf": 1}
@@ -30,6 +30,7 @@ CARD = ModelCard(
     extra="torch",
     choices=ENCODER_CHOICES,
     check=check_encoder,
+    limits=ENCODER_LIMITS,
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...datasets.support.errors import UserError
 from ..core import Choice, Config, Context, Model, ModelCard, Range, Scalar, model
-from ..text import ENCODER_CHOICES, check_encoder
+from ..text import ENCODER_CHOICES, ENCODER_LIMITS, check_encoder
 
 _DEFAULT: dict[str, Scalar] = {
     "encoder": "",
@@ -127,6 +127,7 @@ def _finetuned(name: str, encoder: str, title: str, citation: str, **changes: Sc
         folders=("encoder",),
         choices=_CHOICES,
         check=_check,
+        limits=ENCODER_LIMITS,
         requires=("torch", "transformers"),
         extra="torch",
     )

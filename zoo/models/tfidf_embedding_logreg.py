@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..text import ENCODER, ENCODER_CHOICES, ENCODERS, TFIDF, TFIDF_CHOICES, check_bag, check_encoder, tfidf
+from ..text import (
+    ENCODER,
+    ENCODER_CHOICES,
+    ENCODER_LIMITS,
+    ENCODERS,
+    TFIDF,
+    TFIDF_CHOICES,
+    check_bag,
+    check_encoder,
+    tfidf,
+)
 
 
 def _check(config: Config) -> None:
@@ -36,7 +46,7 @@ CARD = ModelCard(
     blas_threads=1,
     choices={**TFIDF_CHOICES, **ENCODER_CHOICES},
     check=_check,
-    limits={"weight": (0, 1_000)},
+    limits={**ENCODER_LIMITS, "weight": (0, 1_000)},
 )
 
 
