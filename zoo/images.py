@@ -61,6 +61,7 @@ IMAGE: dict[str, Scalar] = {
     "patience": 0,
     "checkpoint": "task",
     "compile": False,
+    "gpus": 1,
     # auto: the fastest on the device, as measured.
     "number_format": "auto",
     "memory_layout": "auto",
@@ -270,6 +271,7 @@ class ImageClassifier:
             warmup=float(config["warmup"]),
             patience=int(config["patience"]),
             compile=bool(config["compile"]),
+            gpus=int(config["gpus"]),
             number_format=self._format,
             optimizer=str(config["optimizer"]),
             schedule=str(config["schedule"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,49 +82,60 @@ def loss_of(name: str, kind: Kind, targets: np.ndarray, labels: int) -> Loss:
 
 
 def _of_labels(name: str, targets: np.ndarray) -> Loss:
-    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
-
-    if name == "focal":
-        return Loss(lambda logits, wanted: focal(logits, wanted).mean(1))
-    if name == "asymmetric":
-        return Loss(lambda logits, wanted: asymmetric(logits, wanted).mean(1))
     if name == "balanced":
         return weighted(positive_weights(targets))
-    return Loss(lambda logits, wanted: cross_entropy(logits, wanted, reduction="none").mean(1))
+    return Loss({"focal": _focal_of_labels, "asymmetric": _asymmetric_of_labels}.get(name, _entropy_of_labels))
 
 
 def weighted(weights: np.ndarray) -> Loss:
     """Return the cross-entropy of each label, whose positives weigh (labels,) `weights`."""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-    weight = torch.from_numpy(weights.astype(np.float32))
-
-    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
-        return cross_entropy(logits, wanted, pos_weight=weight.to(logits.device), reduction="none").mean(1)
-
-    return Loss(rows)
+    return Loss(partial(_entropy_of_labels, weight=torch.from_numpy(weights.astype(np.float32))))
 
 
 def _of_classes(name: str, targets: np.ndarray, labels: int) -> Loss:
     import torch
+
+    if name != "balanced":
+        return Loss(_focal_of_classes if name == "focal" else _entropy_of_classes)
+    weight = torch.from_numpy(class_weights(targets, labels))
+    return Loss(partial(_entropy_of_classes, weight=weight), partial(_weights_of, weight=weight))
+
+
+# Functions of the module, not of a call: a loss goes to the processes of other GPUs.
+
+
+def _entropy_of_labels(logits: Tensor, wanted: Tensor, weight: Tensor | None = None) -> Tensor:
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    positive = None if weight is None else weight.to(logits.device)
+    return cross_entropy(logits, wanted, pos_weight=positive, reduction="none").mean(1)
+
+
+def _focal_of_labels(logits: Tensor, wanted: Tensor) -> Tensor:
+    return focal(logits, wanted).mean(1)
+
+
+def _asymmetric_of_labels(logits: Tensor, wanted: Tensor) -> Tensor:
+    return asymmetric(logits, wanted).mean(1)
+
+
+def _entropy_of_classes(logits: Tensor, wanted: Tensor, weight: Tensor | None = None) -> Tensor:
     from torch.nn.functional import cross_entropy
 
-    if name == "plain":
-        return Loss(lambda logits, wanted: cross_entropy(logits, wanted, reduction="none"))
-    if name == "focal":
+    return cross_entropy(logits, wanted, weight=None if weight is None else weight.to(logits.device), reduction="none")
 
-        def focused(logits: Tensor, wanted: Tensor) -> Tensor:
-            entropy = cross_entropy(logits, wanted, reduction="none")
-            return (1 - torch.exp(-entropy)) ** GAMMA * entropy
 
-        return Loss(focused)
-    weight = torch.from_numpy(class_weights(targets, labels))
+def _focal_of_classes(logits: Tensor, wanted: Tensor) -> Tensor:
+    import torch
 
-    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
-        return cross_entropy(logits, wanted, weight=weight.to(logits.device), reduction="none")
+    entropy = _entropy_of_classes(logits, wanted)
+    return (1 - torch.exp(-entropy)) ** GAMMA * entropy
 
-    return Loss(rows, lambda wanted: weight.to(wanted.device)[wanted])
+
+def _weights_of(wanted: Tensor, weight: Tensor) -> Tensor:
+    return weight.to(wanted.device)[wanted]
 
 
 def focal(logits: Tensor, targets: Tensor) -> Tensor:

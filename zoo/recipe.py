@@ -33,6 +33,8 @@ class Recipe:
         Factor on the learning rate by parameter; 1 where it names none.
     undecayed
         Parameters without weight decay, beside biases and normalisations.
+    gpus
+        How many processes take a step together, a GPU each (on a CPU as well: to try it out).
     number_format
         "fp32", or "bf16": what products are computed in; weights, gradients and losses stay in fp32.
     optimizer
@@ -50,6 +52,7 @@ class Recipe:
     warmup: float = 0.1
     patience: int = 2
     compile: bool = False
+    gpus: int = 1
     rates: Mapping[str, float] | None = None
     undecayed: frozenset[str] = frozenset()
     number_format: str = "fp32"

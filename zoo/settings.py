@@ -25,6 +25,7 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         **dict.fromkeys(("accumulation", "batch_size", "epochs", "trees"), (1, 100_000)),
         "layers": (1, 100),
         "cycles": (1, 1_000),
+        "gpus": (1, 64),
         "size": (64, 4_096),
         **dict.fromkeys(_SIZES, (1, 100_000)),
         **dict.fromkeys(("min_count", "min_df", "min_samples_leaf", "rows_per_leaf"), (1, 1_000_000)),
@@ -91,6 +92,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "compile": "Compile the network with torch.compile",
         # Images.
         "weights": "Where the network begins: as trained elsewhere, at random (none), or a safetensors file",
+        "gpus": "GPUs that a training step is dealt to, through accelerate",
         "size": "Pixels of a side that an image is read at",
         "tabular": "What is known beside the image (age, sex, view) is read too",
         "levels": "Stages of the backbone that the feature pyramid joins; none: the last one, pooled",

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..datasets.core import Kind
 from .core import Report
+from .crew import Crew, crew_of
 from .early_stopping import Best, require_finite
 from .import_order import without_triton_beside_tensorflow
 from .lanes import dealt, lanes, one_by_one
@@ -107,8 +108,9 @@ class Trainer:
         from .networks.dropout import quicken
 
         self.network, self.recipe, self.device = network.to(device), recipe, device
-        self._losses = (loss,) if isinstance(loss, Loss) else tuple(loss)
-        self.loss = self._losses[0]
+        self.losses_of_cycles = (loss,) if isinstance(loss, Loss) else tuple(loss)
+        self.loss = self.losses_of_cycles[0]
+        self._crew = Crew()
         self.notes, self.losses = list[str](), list[float]()
         # A GPU takes a step's rows at once where they fit; on a CPU smaller parts stay in its caches.
         self.rows_at_once = recipe.batch_size * (recipe.accumulation if device == "cuda" else 1)
@@ -140,13 +142,25 @@ class Trainer:
         FloatingPointError
             If a loss is not finite; it names the epoch and the step.
         """
-        recipe = self.recipe
+        with crew_of(self, data, self.recipe.gpus) as crew:
+            self.train(data, crew, validate, report, watch)
+
+    def train(
+        self,
+        data: Data,
+        crew: Crew,
+        validate: Callable[[], float] | None = None,
+        report: Report | None = None,
+        watch: Callable[[], float] | None = None,
+    ) -> None:
+        """Do a process's part of `fit`."""
+        self._crew, recipe = crew, self.recipe
         size = recipe.batch_size * recipe.accumulation
         plan = data.plan(0, size)
         best, stops = best_of(self.network, recipe.patience), False
         clock = Clock(recipe, recipe.epochs * len(plan), self.optimizer, report)
         for epoch in range(recipe.epochs):
-            self.loss = self._losses[epoch * len(self._losses) // recipe.epochs]
+            self.loss = self.losses_of_cycles[epoch * len(self.losses_of_cycles) // recipe.epochs]
             with lanes(self._threads) as self._each:
                 values = {"loss": self._epoch(epoch, plan, data, clock)}
             if validate is not None:
@@ -156,6 +170,7 @@ class Trainer:
                 values["val_loss"] = watch()
             clock.tell(values)
             clock.end_epoch(values.get("val_loss", values["loss"]))
+            stops = crew.follow(stops, self.optimizer, self.device)
             if stops and epoch + 1 < recipe.epochs:
                 self.notes.append(
                     f"stopped after epoch {epoch + 1} of {recipe.epochs}: none better than {best.epoch + 1}"
@@ -192,13 +207,26 @@ class Trainer:
 
     def _gradients(self, rows: np.ndarray, data: Data) -> Tensor | None:
         """Return the mean loss of `rows` with its gradients accumulated, or None where a part did not fit."""
+        import torch
+
         self.optimizer.zero_grad(set_to_none=True)
+        loss = None
         try:
-            return self._sum_of_parts(rows, data)
+            loss = self._sum_of_parts(rows, data)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or min(self.rows_at_once, len(rows)) < 2:
                 raise
-        return None
+        if not self._crew.agree(loss is not None, self.device) or loss is None:
+            return None
+        if self._crew.size == 1:
+            return loss
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+        mine = [weight.grad if weight.grad is not None else weight.new_zeros(weight.shape) for weight in weights]
+        used = torch.tensor([float(weight.grad is not None) for weight in weights], device=self.device)
+        loss, used, *sums = self._crew.add([loss, used, *mine])
+        for weight, gradient, some in zip(weights, sums, used.tolist(), strict=True):
+            weight.grad = gradient if some else None  # a zero would still be decayed
+        return loss
 
     def _sum_of_parts(self, rows: np.ndarray, data: Data) -> Tensor:
         import torch
@@ -212,7 +240,8 @@ class Trainer:
                 logits = self._forward(**moved(inputs, self.device))
             return self.loss.total(logits, **moved(wanted, self.device)) / weight
 
-        hands = [data.parts(hand, self.rows_at_once) for hand in dealt(rows, self._threads)]
+        mine = self._crew.share(rows)
+        hands = [data.parts(hand, self.rows_at_once) for hand in dealt(mine, self._threads)] or [[]]
         if len(hands) > 1:
             return self._side_by_side([[(part, data.load(part)) for part in hand] for hand in hands], loss_of)
         found = torch.zeros((), device=self.device)
