@@ -20,6 +20,7 @@ from ..datasets.support.texts import Texts
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, split_name
 from ..zoo.features import FeatureCache
+from .engines.quiet import import_quietly
 from .engines.servers import environment, server_of
 from .metrics import METRICS
 from .options import load_plugin
@@ -55,6 +56,8 @@ class Predictor:
         record = self.record = stored.record
         model = MODELS.get(record.model)
         os.environ.update(environment(server_of(model.card, record.config), "cpu"))
+        if model.card.framework == "keras":
+            import_quietly("keras")
         # What it was trained on: the task of today may have other labels, in another order.
         card = dataclasses.replace(TASKS.get(record.task).card, labels=tuple(record.labels), kind=record.kind)
         context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())

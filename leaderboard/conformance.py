@@ -43,6 +43,7 @@ def check_subject(subject: str, out: IO[str]) -> int:
 
 def _run_checks(names: list[str], out: IO[str]) -> int:
     from ..benchmarks.check import check_model, check_task
+    from ..benchmarks.engines.quiet import import_quietly
     from ..benchmarks.engines.servers import environment, server_of
 
     console, problems = Console(file=out), 0
@@ -51,6 +52,8 @@ def _run_checks(names: list[str], out: IO[str]) -> int:
         if name in MODELS.entries():
             model = MODELS.get(name)
             _prepare_process(environment(server_of(model.card, model.card.default), "cpu"))
+            if model.card.framework == "keras":
+                import_quietly("keras")
             findings = check_model(model)
         else:
             findings = check_task(TASKS.get(name))

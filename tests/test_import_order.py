@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,27 @@ def test_both_orders_live(first: str, second: str) -> None:
         capture_output=True, text=True, check=False, env=quiet, timeout=300,
     )  # fmt: skip
     assert done.stdout.strip() == "alive", done.stderr[-500:]
+
+
+LOUD = "import os\nos.write(2, b'no GPU was found\\n')\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "shown"),
+    [
+        ("loud", LOUD, ""),
+        ("loud_and_broken", f"{LOUD}raise ImportError('cut short')\n", "no GPU was found"),
+        ("absent", "", ""),
+    ],
+)
+def test_a_loud_import_is_heard_only_where_it_fails(module: str, code: str, shown: str, tmp_path: Path) -> None:
+    if code:
+        (tmp_path / f"{module}.py").write_text(code)
+    asked = f"from zoobench.benchmarks.engines.quiet import import_quietly\nimport_quietly({module!r})\n"
+    told = f"{asked}import os\nos.write(2, b'afterwards')\n"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False, cwd=tmp_path)
+    if shown:
+        assert shown in done.stderr
+        assert "ImportError: cut short" in done.stderr
+    else:
+        assert done.stderr == "afterwards"

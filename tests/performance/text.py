@@ -25,6 +25,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -35,6 +36,7 @@ os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TF_CPP_MIN_LOG_LEVEL": "3", "
 import numpy as np
 from figures import Figure, head, in_turns, product_rate, show
 from text_samples import GENERATED, PUBLISHED, Sample, Samples
+from zoobench.benchmarks.engines.quiet import import_quietly
 from zoobench.benchmarks.hardware import choose_device, cores
 from zoobench.benchmarks.scoring import TaskScorer
 from zoobench.benchmarks.tiny import tiny_encoder
@@ -159,6 +161,7 @@ class Reader:
     """A recurrent model with what it reads, one training step at a time."""
 
     def __init__(self, name: str, config: Config, place: Context, found: Sample) -> None:
+        import_quietly("keras")
         import keras
         from zoobench.zoo.keras_graphs import trace_training
         from zoobench.zoo.ragged import buckets
@@ -250,6 +253,9 @@ def fits(
 ) -> tuple[list[tuple[int, float]], str]:
     """Return rows and seconds of each fit, the first of them twice: a framework's first fit pays for its start."""
     model, card = MODELS.get(name), (GENERATED if given.quick else PUBLISHED).card()
+    warnings.simplefilter("ignore")  # of labels that no row of a small size has
+    if model.card.framework == "keras":
+        import_quietly("keras")
     config = model.card.configure("", {"epochs": 1} if "epochs" in model.card.default else {})
     seconds: list[tuple[int, float]] = []
     for rows in (given.rows[0], *given.rows):
