@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.core import FOLDS, TASKS
+from ..datasets.core import FOLDS
 from ..datasets.images import Images
 from ..datasets.layout import PUBLIC, load_ids, load_test_inputs, load_training
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError, unknown_name
 from ..zoo.core import missing_modules
-from .predict import Answer, Predictor
+from .predict import Answer, Predictor, task_of
 from .store import Stored
 
 NEEDED = ("captum", "matplotlib")
@@ -57,7 +57,7 @@ def explain(
     for name in labels:
         if name not in record.labels:
             raise unknown_name(f"label of {record.task}", name, record.labels)
-    prepared = prepare(TASKS.get(record.task), record.protocol)
+    prepared = prepare(task_of(record), record.protocol)
     found = [_find(prepared, name) for name in images]
     predictor = Predictor(stored, plugins)
     return [_explained(predictor, name, image, labels) for name, image in zip(images, found, strict=True)]

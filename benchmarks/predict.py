@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.core import TASKS, Modality
+from ..datasets.core import TASKS, Modality, Task
 from ..datasets.images import Images
 from ..datasets.own import registered
 from ..datasets.support.errors import UserError
@@ -41,6 +41,11 @@ class Answer:
     chosen: tuple[str, ...]
 
 
+def task_of(record: Record) -> Task:
+    """Return the task that a record is of."""
+    return TASKS.get(record.task)
+
+
 class Predictor:
     """A stored model, loaded.
 
@@ -59,7 +64,7 @@ class Predictor:
         if model.card.framework == "keras":
             import_quietly("keras")
         # What it was trained on: the task of today may have other labels, in another order.
-        card = dataclasses.replace(TASKS.get(record.task).card, labels=tuple(record.labels), kind=record.kind)
+        card = dataclasses.replace(task_of(record).card, labels=tuple(record.labels), kind=record.kind)
         context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())
         built = model.build(record.config, context)
         names = (model.module, *(import_plugin(path).__name__ for path in plugins))

@@ -154,7 +154,7 @@ def test_macro_f1_is_the_best_of_the_published_thresholds() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"size": 63}, "64 pixels or more"),
+        ({"size": 63}, "size=63 is not from 64 to 4,096"),
         ({"number_format": "fp8"}, "unknown number_format"),
         ({"memory_layout": "last"}, "unknown memory_layout"),
         ({"augmentation": "mirror"}, "unknown augmentation"),

@@ -34,7 +34,6 @@ Architecture = Callable[[Config, int, int], "ImageNetwork"]
 """Configuration, labels and numbers beside an image -> network."""
 
 WEIGHTS, SETTINGS = "network.safetensors", "images.json"
-SMALLEST = 64
 CHECKPOINTS = ("task", "f1_macro")
 GRID = np.arange(10, 86, 5) / 100
 """The published thresholds."""
@@ -112,8 +111,6 @@ def image_check(own: str) -> Callable[[Config], None]:
     """Return the check of a card whose ``weights`` may be `own`, "none" or a file."""
 
     def check(config: Config) -> None:
-        if int(config["size"]) < SMALLEST:
-            raise UserError(f"size={config['size']}: images are read at {SMALLEST} pixels or more")
         weights = str(config["weights"])
         path = Path(weights).expanduser()
         if weights in (own, "none") or path.is_file():
