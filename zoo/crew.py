@@ -62,7 +62,8 @@ class Crew:
         from accelerate.utils import broadcast
 
         rates = [group["lr"] for group in optimizer.param_groups]
-        told = broadcast(torch.tensor([float(stops), *rates], dtype=torch.float64, device=device)).tolist()
+        heard: Any = broadcast(torch.tensor([float(stops), *rates], dtype=torch.float64, device=device))
+        told = heard.tolist()
         for group, rate in zip(optimizer.param_groups, told[1:], strict=True):
             group["lr"] = rate
         return bool(told[0])
