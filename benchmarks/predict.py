@@ -20,8 +20,7 @@ from ..datasets.support.texts import Texts
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, split_name
 from ..zoo.features import FeatureCache
-from .engines.quiet import import_quietly
-from .engines.servers import environment, server_of
+from .engines.quiet import prepare_process
 from .metrics import METRICS
 from .options import load_plugin
 from .record import Record
@@ -60,9 +59,7 @@ class Predictor:
     def __init__(self, stored: Stored, plugins: Sequence[Path] = ()) -> None:
         record = self.record = stored.record
         model = MODELS.get(record.model)
-        os.environ.update(environment(server_of(model.card, record.config), "cpu"))
-        if model.card.framework == "keras":
-            import_quietly("keras")
+        prepare_process(model.card, record.config)
         # What it was trained on: the task of today may have other labels, in another order.
         card = dataclasses.replace(task_of(record).card, labels=tuple(record.labels), kind=record.kind)
         context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import os
 import sys
 import warnings
 from importlib.resources import files
@@ -43,17 +42,15 @@ def check_subject(subject: str, out: IO[str]) -> int:
 
 def _run_checks(names: list[str], out: IO[str]) -> int:
     from ..benchmarks.check import check_model, check_task
-    from ..benchmarks.engines.quiet import import_quietly
-    from ..benchmarks.engines.servers import environment, server_of
+    from ..benchmarks.engines.quiet import prepare_process
 
     console, problems = Console(file=out), 0
     for name in names:
         console.print(f"[bold]{escape(name)}[/]")
         if name in MODELS.entries():
             model = MODELS.get(name)
-            _prepare_process(environment(server_of(model.card, model.card.default), "cpu"))
-            if model.card.framework == "keras":
-                import_quietly("keras")
+            prepare_process(model.card, model.card.default)
+            warnings.simplefilter("ignore")  # a label without a training row is what one of the checks is about
             findings = check_model(model)
         else:
             findings = check_task(TASKS.get(name))
@@ -65,11 +62,6 @@ def _run_checks(names: list[str], out: IO[str]) -> int:
                 console.print(f"    {escape(finding.problem)}", highlight=False, soft_wrap=True)
     console.print("every check passed" if not problems else f"{problems} checks failed", highlight=False)
     return problems
-
-
-def _prepare_process(variables: dict[str, str]) -> None:
-    os.environ.update(variables)
-    warnings.simplefilter("ignore")  # a label without a training row is what one of the checks is about
 
 
 def write_model(name: str, folder: Path) -> Path:

@@ -233,8 +233,8 @@ def test_cells_share_embeddings_and_each_is_charged(
     assert charged == pytest.approx([charged[0]] * 3), "the same texts cost the same in every cell"
     assert charged[0] > 0
     stores = [path.parent for path in (tmp_path / "cache" / "features").glob("*/index")]
-    assert sorted(np.fromfile(store / "index", "V40").size for store in stores) == [1, 1, 240], (
-        "a format, the loading, and vectors"
+    assert sorted(np.fromfile(store / "index", "V40").size for store in stores) == [1, 1, 1, 240], (
+        "a format, the loading, the window, and vectors"
     )
     backends = {record.config.get("backend"): record for record in records}
     assert "tensorflow" in backends["tensorflow"].software

@@ -202,7 +202,7 @@ def test_ids_are_shared_between_cells(encoder: str, tmp_path: Path) -> None:
 
 def test_notes_tell_padding_and_early_stops(encoder: str) -> None:
     _, X, y = text_task("multilabel")
-    model = built(encoder, epochs=9, patience=1, learning_rate=1e-9)
+    model = built(encoder, epochs=9, patience=1, learning_rate=1e-9, max_length=128)
     fitted(model, X, y)
     assert model.notes_[0] == "stopped after epoch 2 of 9: none better than 1"
     assert "padding was" in model.notes_[1]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 ABOVE_ZERO = sys.float_info.min
-_SIZES = ("embedding", "filters", "units")
 
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -27,7 +26,7 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "cycles": (1, 1_000),
         "gpus": (1, 64),
         "size": (64, 4_096),
-        **dict.fromkeys(_SIZES, (1, 100_000)),
+        **dict.fromkeys(("embedding", "filters", "units"), (1, 100_000)),
         **dict.fromkeys(("min_count", "min_df", "min_samples_leaf", "rows_per_leaf"), (1, 1_000_000)),
         **dict.fromkeys(("ngrams", "shortest"), (1, 20)),
         "folds": (2, 100),

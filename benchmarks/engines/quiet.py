@@ -1,4 +1,4 @@
-"""Importing a framework in a process whose error stream a person reads."""
+"""Frameworks in a process whose error stream a person reads: no warm server stands between them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
+
+from ...zoo.core import ModelCard, Scalar
+from .servers import environment, server_of
 
 
 def import_quietly(module: str) -> None:
@@ -31,3 +35,10 @@ def import_quietly(module: str) -> None:
         finally:
             os.dup2(shown, 2)
             os.close(shown)
+
+
+def prepare_process(card: ModelCard, config: Mapping[str, Scalar]) -> None:
+    """Make this process one that a model of `card` can be built in, on the CPU: its variables, and Keras imported."""
+    os.environ.update(environment(server_of(card, config), "cpu"))
+    if card.framework == "keras":
+        import_quietly("keras")
