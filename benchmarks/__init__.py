@@ -26,15 +26,20 @@ def run(suite: str = "quick", **options: Unpack[RunOptions]) -> pd.DataFrame:
     Raises
     ------
     UserError
-        For bad input: one line that says what was wrong, where, and what to do.
+        For bad input: one line that says what was wrong, where, and what to do. One task among several that cannot
+        be read is a warning, and has no rows.
     KeyboardInterrupt
         If the run was stopped; what is done is kept, and the same call goes on from there.
     """
+    import warnings
+
     import pandas as pd
 
     from .runner import run_suite
 
     finished = run_suite(suite, options)
+    for line in finished.refused:
+        warnings.warn(line, stacklevel=2)
     if finished.interrupted:
         raise KeyboardInterrupt("stopped; the same call goes on where it stopped")
     return pd.DataFrame([record.summary() for record in finished.records])

@@ -204,6 +204,7 @@ class Executor:
             module=planned.model.module,
             config=cell.config,
             card=as_mapping(planned.card),
+            protocol=cell.protocol,
             seed=cell.derived_seed,
             device=self._request.device,
             threads=self._threads,

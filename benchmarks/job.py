@@ -30,8 +30,8 @@ class Job:
     ----------
     module
         Of the model's builder: imported directly, for a scan of all models would cost each cell its time.
-    card
-        The task's card as plain values.
+    card, protocol
+        The task's card as plain values, and by which protocol its rows were dealt.
     public
         The prepared task without its test targets (see ``datasets/prepare.py``).
     sealed
@@ -50,6 +50,7 @@ class Job:
     module: str
     config: Mapping[str, Scalar]
     card: Mapping[str, Any]
+    protocol: str
     seed: int
     device: str
     threads: int

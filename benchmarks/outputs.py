@@ -100,6 +100,16 @@ def picture_examples(
         return ()
     if missing_modules(("matplotlib",)):
         return ("no picture of examples: matplotlib is not installed: pip install zoobench[vision]",)
+    try:
+        _picture(folder, card, public, targets, found)
+    except Exception as error:  # a finished fit is worth more than its picture
+        return (f"no picture of examples: {type(error).__name__}: {error}",)
+    return ()
+
+
+def _picture(
+    folder: Path, card: TaskCard, public: Path, targets: np.ndarray, found: tuple[np.ndarray, Thresholds]
+) -> None:
     from .pictures import Picture, draw_examples
 
     probabilities, thresholds = found
@@ -115,7 +125,6 @@ def picture_examples(
         for image, row in zip(pixels, rows, strict=True)
     ]
     draw_examples(folder / EXAMPLES, shown)
-    return ()
 
 
 def _indicator(labels: np.ndarray, count: int) -> np.ndarray:

@@ -41,8 +41,10 @@ class Planned:
     obstacle: tuple[Status, str] | None
 
 
-def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
-    """Return the cells of a request: task by task, seed by seed, model by model.
+def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Planned], list[str]]:
+    """Return the cells of a request, task by task, seed by seed, model by model; and why tasks have none.
+
+    One damaged task does not keep the others from running.
 
     Parameters
     ----------
@@ -52,9 +54,10 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
     Raises
     ------
     UserError
-        If a task cannot be prepared.
+        If no task can be prepared.
     """
     cells: list[Planned] = []
+    refused: list[UserError] = []
     for file in request.resplit:
         own.resplit(str(file))
     for name in request.tasks:
@@ -66,7 +69,11 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
         try:
             prepared = prepare(task, protocol)
         except UnavailableError as error:
-            raise UserError(f"task {name} cannot be read: {error}") from error
+            refused.append(UserError(f"task {name} cannot be read: {error}"))
+            continue
+        except UserError as error:
+            refused.append(error)
+            continue
         seconds = time.monotonic() - start
         sources = task.sources()
         for seed in request.seeds:
@@ -74,7 +81,9 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> list[Planned]:
                 model, cell = _cell(wanted, card, prepared, seed, request.settings)
                 obstacle = _obstacle(model, card, cell)
                 cells.append(Planned(cell, card, model, prepared, seconds, sources, obstacle))
-    return cells
+    if refused and not cells:
+        raise refused[0]
+    return cells, list(map(str, refused))
 
 
 def _cell(
@@ -107,6 +116,8 @@ def _with_folders(card: ModelCard, config: Config) -> tuple[dict[str, Scalar], d
     """Return the configuration with its local folders and files absolute, and the hash of what each holds."""
     full, hashes = dict(config), {}
     for name in card.folders:
+        if config[name] in card.choices.get(name, ()):
+            continue  # the word, also where something in the current folder is called so
         folder = Path(str(config[name])).expanduser()
         if folder.is_dir():
             full[name] = str(folder.absolute())

@@ -28,6 +28,8 @@ class Finished:
 
     Attributes
     ----------
+    refused
+        Why tasks could not be prepared, a line each: their cells were left out.
     interrupted
         Whether the run was stopped before its last cell.
     """
@@ -35,6 +37,7 @@ class Finished:
     request: Request
     made: list[Stored] = field(default_factory=list)
     kept: list[Stored] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     @property
@@ -57,7 +60,7 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     Raises
     ------
     UserError
-        For bad input; no record was written then.
+        For bad input; no record was written then. A task that cannot be read is left out where there are others.
     """
     request = check(suite, options)
     results = Results(request.results)
@@ -68,7 +71,8 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     try:
         with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
             hardware = measure(request.device)
-            cells = plan(request, lambda name: status.update(f"preparing task {name}") if status else None)
+            tell = status.update if status else lambda text: None
+            cells, finished.refused = plan(request, lambda name: tell(f"preparing task {name}"))
         _Run(request, results, hardware, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
@@ -115,6 +119,7 @@ class _Run:
         lines = [f"{self._request.title}: {cells}{kept}"]
         lines.append(f"  on {self._hardware.label}; results in {self._request.results}")
         lines += [f"  kept from before: {r.model} {r.status}: {r.reason}" for r in finished.faults]
+        lines += [f"  left out: {line}" for line in finished.refused]
         for line in (*lines, *self._executor.problems):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -168,7 +168,8 @@ class _Work:
         model = MODELS.of(importlib.import_module(self.job.module))[self.job.model]
         if source_fingerprint(model.module) != self.job.source_sha256:
             raise UnavailableError("the model's source changed while the run went on: run it again")
-        context = Context(self.card, self.job.seed, self.job.device, self.job.threads, self.features)
+        job = self.job
+        context = Context(self.card, job.seed, job.device, job.threads, self.features, job.protocol)
         estimator = model.build(self.job.config, context)
         adapter.seed_generators(estimator, self.job.seed)
         return model, estimator

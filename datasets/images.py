@@ -60,6 +60,11 @@ class Images:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pass the store to another process by the name of its file: numpy would send every image."""
+        name = getattr(self._store, "filename", None)
+        return _opened, (self._store if name is None else str(name), self._rows, self.tabular, self.names)
+
     def __getitem__(self, index: Any) -> Images:
         rows = self._rows[index]
         if rows.ndim != 1:
@@ -82,3 +87,7 @@ class Images:
         batch = np.empty((len(self._rows), *self._store.shape[1:]), np.uint8)
         batch[order] = self._store[self._rows[order]]
         return batch
+
+
+def _opened(store: np.ndarray | str, *rest: Any) -> Images:
+    return Images(np.load(store, mmap_mode="r", allow_pickle=False) if isinstance(store, str) else store, *rest)

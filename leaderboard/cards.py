@@ -114,7 +114,8 @@ def _about(card: ModelCard, key: str) -> Text:
     """Return a setting's meaning, what it takes, and where tuning looks."""
     limit, part = card.limits.get(key), card.space.get(key)
     words = card.choices.get(key, (True, False) if isinstance(card.default[key], bool) else ())
-    takes = within(*limit) if limit and not words else " | ".join(map(str, words))
+    also = ("PATH",) if words and key in card.folders else ()
+    takes = within(*limit) if limit and not words else " | ".join(map(str, (*words, *also)))
     searched = "" if part is None else "tuned" if vars(part) == {"options": words} else f"tuned over {_space(part)}"
     facts = [takes, searched]
     lines = [Text(card.meanings.get(key, "")), Text("; ".join(filter(None, facts)), "dim")]

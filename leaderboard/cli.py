@@ -85,7 +85,10 @@ def run(
         for stored in (*finished.kept, *finished.made):
             if stored.record in faults:
                 _warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
-        raise typer.Exit(1)
+    for line in finished.refused:
+        _warn(line)
+    if finished.refused or finished.faults:
+        raise typer.Exit(2 if finished.refused else 1)
 
 
 @app.command()

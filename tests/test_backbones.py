@@ -17,7 +17,7 @@ from zoobench.datasets.support.errors import UnavailableError, UserError
 from zoobench.zoo.models.resnet import RESNET18
 from zoobench.zoo.models.xrv_densenet121 import build as XRV  # noqa: N812 - the entry
 from zoobench.zoo.networks import backbones
-from zoobench.zoo.networks.backbones import backbone, read_network
+from zoobench.zoo.networks.backbones import backbone
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +70,21 @@ def test_imagenets_weights_come_through_torchvision(monkeypatch: pytest.MonkeyPa
     assert torch.equal(found.network.get_parameter("layer3.1.conv2.weight"), published["layer3.1.conv2.weight"])
 
 
-def test_densenets_old_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_densenets_old_names_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = {"features.denseblock1.denselayer2.norm.1.weight": torch.ones(2), "features.norm5.bias": torch.ones(1)}
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, path, *more, **named: torch.save(old, path))
     found = backbones._imagenet_state("densenet121")
     assert set(found) == {"features.denseblock1.denselayer2.norm1.weight", "features.norm5.bias"}
+    torch.save(old, tmp_path / "densenet121-a639ec97.pth")
+    assert set(backbones._file_state(tmp_path / "densenet121-a639ec97.pth", chest=False)) == set(found)
+
+
+def test_a_fetched_file_that_was_damaged_since_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.hub, "download_url_to_file", lambda url, path, *more, **named: Path(path).write_bytes(b"x")
+    )
+    with pytest.raises(UnavailableError, match="resnet18: torchvision's ImageNet weights cannot be fetched"):
+        backbone("resnet18", "imagenet")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
@@ -120,17 +130,27 @@ def test_torchxrayvisions_file_is_read_without_running_code(tmp_path: Path) -> N
     network = DenseNet(growth_rate=4, block_config=(1, 1, 1, 1), num_init_features=8)
     path = tmp_path / "network.pt"
     torch.save(network, path)
-    found = read_network(path)
+    found = backbones._file_state(path, chest=True)
     assert set(found) == set(network.state_dict())
     assert torch.equal(found["features.conv0.weight"], network.features.conv0.weight)
 
     network.hook = os.system
     torch.save(network, path)
     with pytest.raises(UserError, match="cannot be read"):
-        read_network(path)
-    torch.save({"a": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="holds no network"):
-        read_network(path)
+        backbones._file_state(path, chest=True)
+
+
+def test_torchxrayvisions_file_is_a_file_of_weights_as_well(tmp_path: Path) -> None:
+    from torchxrayvision.models import DenseNet
+
+    path = tmp_path / "nih-pc-chex.pt"
+    with torch.random.fork_rng():
+        network = DenseNet()
+    torch.save(network, path)
+    found = backbone("xrv-densenet121", str(path)).network
+    assert torch.equal(found.get_parameter("features.conv0.weight"), network.features.conv0.weight)
+    with pytest.raises(UserError, match="cannot be read"):
+        backbone("densenet121", str(path))
 
 
 def test_torchxrayvisions_weights_fit_torchvisions_layers() -> None:
@@ -146,13 +166,17 @@ def test_torchxrayvisions_weights_fit_torchvisions_layers() -> None:
     np.testing.assert_allclose((np.array([0.0, 1.0]) - ours.mean[0]) / ours.std[0], [-1024, 1024])
 
 
-def test_what_chest_weights_have_seen_is_marked() -> None:
+def test_what_chest_weights_have_seen_is_marked(tmp_path: Path) -> None:
     card, config = XRV.card, XRV.card.configure
-    tasks = card.trained_on["weights=chest"]
+    tasks = card.trained_on["weights"]
     assert {"nih-chest-xray14", "chestmnist-64"} <= set(tasks) <= set(TASKS.entries())
     assert card.overlap("nih-chest-xray14", config()) == "weights=chest"
     assert card.overlap("nih-chest-xray14", config("", {"weights": "none"})) == ""
     assert card.overlap("my-hospital", config()) == ""
+    # A file may hold the same weights under any name.
+    (tmp_path / "any.pt").touch()
+    own = config("", {"weights": str(tmp_path / "any.pt")})
+    assert card.overlap("nih-chest-xray14", own) == f"weights={tmp_path / 'any.pt'}"
 
 
 def test_a_cell_is_known_by_what_the_file_of_weights_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,4 +187,8 @@ def test_a_cell_is_known_by_what_the_file_of_weights_holds(tmp_path: Path, monke
     assert full["weights"] == str(tmp_path / "w.pt")
     Path("w.pt").write_bytes(b"two")
     assert _with_folders(RESNET18.card, config)[1] != hashes
-    assert _with_folders(RESNET18.card, RESNET18.card.configure())[1] == {}
+    Path("imagenet").mkdir()
+    Path("none").touch()
+    for word in ("imagenet", "none"):
+        full, hashes = _with_folders(RESNET18.card, RESNET18.card.configure("", {"weights": word}))
+        assert (full["weights"], hashes) == (word, {}), "the word means what it says, whatever lies in the folder"

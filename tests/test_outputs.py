@@ -189,13 +189,20 @@ def test_a_picture_of_anything_else_is_refused() -> None:
         Picture(np.zeros((4, 4, 3), np.uint8), (), ())
 
 
+SQUARES = TaskCard(
+    name="squares", title="t", description="d", version=1, kind="multilabel", modality="image", labels=("a", "b"),
+    primary_metric="f1_macro", group="none", licence="CC0-1.0", source="generated", citation="none", image_size=8,
+)  # fmt: skip
+FOUND = (np.zeros((2, 2), np.float32), Thresholds("global", (0.5, 0.5)))
+
+
 def test_without_matplotlib_the_record_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    card = TaskCard(
-        name="squares", title="t", description="d", version=1, kind="multilabel", modality="image", labels=("a", "b"),
-        primary_metric="f1_macro", group="none", licence="CC0-1.0", source="generated", citation="none", image_size=8,
-    )  # fmt: skip
     monkeypatch.setattr(outputs, "missing_modules", lambda names: names)
-    found = (np.zeros((2, 2), np.float32), Thresholds("global", (0.5, 0.5)))
-    (note,) = outputs.picture_examples(tmp_path, card, tmp_path, np.zeros((2, 2), np.uint8), found)
+    (note,) = outputs.picture_examples(tmp_path, SQUARES, tmp_path, np.zeros((2, 2), np.uint8), FOUND)
     assert "matplotlib is not installed" in note
     assert not any(tmp_path.iterdir())
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_scores(tmp_path: Path) -> None:
+    (note,) = outputs.picture_examples(tmp_path, SQUARES, tmp_path / "gone", np.zeros((2, 2), np.uint8), FOUND)
+    assert note.startswith("no picture of examples: FileNotFoundError: ")

@@ -12,7 +12,8 @@ from zoobench.datasets.layout import load_training
 from zoobench.datasets.prepare import prepare
 from zoobench.leaderboard.new_task import write_task
 
-from .test_own_tasks import read, refused, write
+from .conftest import zoobench
+from .test_own_tasks import CLASSES, notes, read, refused, write
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -89,3 +90,21 @@ def test_new_task_sees_images(tmp_path: Path) -> None:
     assert (task.card.modality, task.card.labels) == ("image", ("left", "right"))
     assert "  image   scan" in told
     assert '# numeric = ["age"]' in (tmp_path / "table.toml").read_text()
+
+
+def test_a_damaged_image_does_not_keep_other_tasks_from_running(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    damaged = write(tmp_path / "scans", scans(tmp_path / "scans"), KEYS)
+    (tmp_path / "scans" / "scans" / "7.png").write_bytes(b"PNG")
+    (tmp_path / "notes").mkdir()
+    whole = write(tmp_path / "notes", notes(), CLASSES)
+    wanted = ("--task", str(damaged), "--task", str(whole), "--model", "dummy-constant", "--results", "results")
+    done = zoobench("run", *wanted, cwd=tmp_path)
+    assert done.returncode == 2
+    line = f"image {damaged.parent / 'scans' / '7.png'} (notes.csv, row 8, column 'scan') is no image"
+    assert f"left out: {line}" in done.stderr, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith(f"zoobench: {line}")
+    assert "dummy-constant" in done.stdout
+    alone = zoobench("run", *wanted[:2], *wanted[4:6], "--results", "none", cwd=tmp_path)
+    assert (alone.returncode, len(alone.stderr.strip().splitlines())) == (2, 1)
+    assert not list((tmp_path / "none").rglob("record.json"))

@@ -18,8 +18,9 @@ def positive_weights(y: np.ndarray) -> np.ndarray:
 def log_weights(y: np.ndarray) -> np.ndarray:
     """Return (labels,) float32 ln(1 + rows / positives) of (n, labels) 0/1 targets; 1 for a label without a row.
 
-    System 2 does not print the formula of its weights; this one was found by fitting: with 35,117 rows (the one number
-    fitted) and the counts of the task's own training fold it gives those of the seven frequent findings within 0.014.
+    System 2 does not print the formula of its weights; this one was found by fitting. Of its training fold with the
+    copies and replicas, before the last thinning, it gives all fourteen within 0.18 (0.08 on average); of the fold
+    without them hernia would weigh 5.3 where 3.1 is printed.
     """
     positives = y.sum(axis=0, dtype=np.int64)
     return np.where(positives > 0, np.log1p(len(y) / np.maximum(positives, 1)), 1.0).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -71,14 +72,15 @@ class ModelCard:
     blas_threads
         BLAS threads while fitting, where fewer than the cell's threads are faster (0: as many as the cell).
     choices
-        Of settings that are one of a few words: those words.
+        Of settings that are one of a few words: those words. One of `folders` may name a file instead.
     limits
         Of settings that are numbers: the lowest and the highest. The zoo's own models take those of
         `settings.LIMITS` where their card says nothing.
     meanings
         What a setting does, in a sentence; the zoo's own, likewise, from `settings.MEANINGS`.
     trained_on
-        Of a setting, as KEY=VALUE: the tasks on whose rows, test fold included, its weights were trained before.
+        Of a setting that names weights: the tasks on whose rows, test fold included, they were trained before,
+        whatever its value, "none" apart.
     check
         Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
         before the first one runs.
@@ -112,6 +114,7 @@ class ModelCard:
             raise ValueError(f"model {self.name}: modality {self.modality!r} or a kind of {self.kinds} is unknown")
         for what, part in (
             ("space", self.space),
+            ("trained_on", self.trained_on),
             ("choices", self.choices),
             ("limits", self.limits),
             ("meanings", self.meanings),
@@ -162,15 +165,23 @@ class ModelCard:
             if limits is not None and not _inside(found, limits):
                 raise UserError(f"{self.name}: setting {key}={_short(value)} is not {within(*limits)}")
             if found not in self.choices.get(key, (found,)):
-                raise unknown_name(f"{key} of {self.name}", str(found), map(str, self.choices[key]))
+                self._require_file(key, str(found))
         if self.check is not None:
             self.check(config)
         return MappingProxyType(config)
 
     def overlap(self, task: str, config: Config) -> str:
         """Return the setting, as KEY=VALUE, by which the weights have seen the test fold of `task`; "" for none."""
-        chosen = (f"{key}={value}" for key, value in config.items())
-        return next((each for each in chosen if task in self.trained_on.get(each, ())), "")
+        seen = (key for key, tasks in self.trained_on.items() if task in tasks and config[key] != "none")
+        return next((f"{key}={config[key]}" for key in seen), "")
+
+    def _require_file(self, key: str, value: str) -> None:
+        """Refuse a value that is none of a setting's words, where it cannot be a file or is not there."""
+        path, words = Path(value).expanduser(), tuple(map(str, self.choices[key]))
+        if key not in self.folders or not (path.suffix or len(path.parts) > 1 or path.is_file()):
+            raise unknown_name(f"{key} of {self.name}", value, (*words, "PATH") if key in self.folders else words)
+        if not path.is_file():
+            raise UserError(f"{self.name}: {key} file {value} is not there: give a file, {' or '.join(words)}")
 
 
 def _inside(value: Scalar, limits: tuple[float, float]) -> bool:
@@ -229,6 +240,8 @@ class Context:
         How many threads the cell may use.
     features
         The cache for what does not depend on the fit (an encoder's embeddings); it charges each cell.
+    protocol
+        By which the task's rows were chosen and dealt.
     """
 
     task: TaskCard
@@ -236,6 +249,7 @@ class Context:
     device: str
     threads: int
     features: FeatureCache
+    protocol: str = ""
 
 
 @runtime_checkable

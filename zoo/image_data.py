@@ -75,7 +75,8 @@ class ImageData:
         import torch
 
         self._images, self._seed = images, seed
-        self._rows, self._mirrored = unbalanced(len(images)) if shown is None else shown
+        shown = unbalanced(len(images)) if shown is None else shown
+        self._rows, self._mirrored = shown.rows, shown.mirrored
         self._tabular = torch.from_numpy(tabular.astype(np.float32)[self._rows])
         kept = None if targets is None else targets.astype(np.float32 if targets.ndim == 2 else np.int64)
         self.targets = torch.zeros(0) if kept is None else torch.from_numpy(kept[self._rows])

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..datasets.support.files import sha256_json
 from .identity import installed
+from .memory import out_of_memory
 from .number_format import CLEARLY
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ FORMATS, LAYOUTS = ("fp32", "bf16"), ("contiguous", "channels-last")
 _GAIN = {"fp32": 1.0, "bf16": CLEARLY, "contiguous": 1.0, "channels-last": 1.05}
 """How many times as fast as the plain one each must be to be taken: less is the noise of a measurement."""
 _ROWS = {"cpu": 4, "cuda": 32}
+"""Of a step that is measured, at most."""
 _ROUNDS = 2
 
 
@@ -30,7 +32,7 @@ def measured_step(
     features: FeatureCache,
     device: str,
     network: nn.Module,
-    inputs: tuple[int, int, int],
+    inputs: tuple[int, int, int, int],
     allowed: Sequence[tuple[str, str]] = tuple(product(FORMATS, LAYOUTS)),
 ) -> tuple[str, str]:
     """Return the number format and the memory layout among the `allowed` with the fastest training step.
@@ -42,18 +44,27 @@ def measured_step(
     network
         (images, tabular) -> logits; it is left as it is.
     inputs
-        Channels and side of the images, and how many numbers stand beside them.
+        Channels and side of the images, how many numbers stand beside them, and rows of a step at most; half as many
+        where they do not fit.
     """
     if len(allowed) == 1:
         return allowed[0]
 
     def measure(devices: list[str]) -> Generator[Batch, None, None]:
         start = time.perf_counter()
-        seconds = {each: _seconds(network, inputs, devices[0], *each) for each in allowed}
+        rows = most
+        while (seconds := _measured(network, (rows, *inputs[:3]), devices[0], allowed)) is None:
+            rows //= 2
         yield [0], [" ".join(fastest(seconds))], time.perf_counter() - start
 
     shapes = sha256_json([[name, list(held.shape)] for name, held in network.named_parameters()])
-    settings = {"measured": "image step", "network": shapes, "inputs": inputs, "allowed": [*map(list, allowed)]}
+    most = min(_ROWS[device], inputs[3])
+    settings = {
+        "measured": "image step",
+        "network": shapes,
+        "inputs": [*inputs[:3], most],
+        "allowed": [*map(list, allowed)],
+    }
     found = features.texts({**settings, "torch": installed("torch")}, np.array([device], dtype=object), measure)[0]
     number_format, layout = str(found).split()
     return number_format, layout
@@ -68,19 +79,33 @@ def fastest(seconds: Mapping[tuple[str, str], float]) -> tuple[str, str]:
     return min(seconds, key=lambda each: seconds[each] * _GAIN[each[0]] * _GAIN[each[1]])
 
 
-def _seconds(network: nn.Module, inputs: tuple[int, int, int], device: str, number_format: str, layout: str) -> float:
+def _measured(
+    network: nn.Module, inputs: tuple[int, int, int, int], device: str, allowed: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], float] | None:
+    """Return the seconds of each, or None where a step of so many rows does not fit; one row that does not, raises."""
+    try:
+        return {each: _seconds(network, inputs, device, *each) for each in allowed}
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error) or inputs[0] < 2:
+            raise
+        return None
+
+
+def _seconds(
+    network: nn.Module, inputs: tuple[int, int, int, int], device: str, number_format: str, layout: str
+) -> float:
     """Return the seconds of one forward and backward pass."""
     import torch
 
     from .training import computing_in, seeded
 
-    channels, side, columns = inputs
+    rows, channels, side, columns = inputs
     form = torch.channels_last if layout == "channels-last" else torch.contiguous_format
     found = []
     with seeded(0, device):  # dropout draws, and what is drawn here must not move what is drawn after
         tried = copy.deepcopy(network).to(device=device, memory_format=form).train()  # pyright: ignore[reportCallIssue]
-        images = torch.rand(_ROWS[device], channels, side, side, device=device).contiguous(memory_format=form)
-        tabular = torch.rand(_ROWS[device], columns, device=device)
+        images = torch.rand(rows, channels, side, side, device=device).contiguous(memory_format=form)
+        tabular = torch.rand(rows, columns, device=device)
         for _ in range(_ROUNDS + 1):  # the first one warms up
             start = time.perf_counter()
             with computing_in(number_format, device):

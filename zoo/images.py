@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ import numpy as np
 
 from ..datasets.core import TaskCard
 from ..datasets.images import Images
-from ..datasets.support.errors import UserError, unknown_name
+from ..datasets.support.errors import UserError
 from ..datasets.support.files import read_json, write_json
 from .balancing import BALANCES, Balanced, balanced, unbalanced
 from .class_weights import log_weights
 from .core import Config, Context, Report, Scalar, Scorer
+from .epoch_scores import epoch_scores, macro_f1
 from .image_data import ImageData, Scale
 from .image_speed import FORMATS, LAYOUTS, measured_step
 from .import_order import without_triton_beside_tensorflow
@@ -25,7 +27,6 @@ from .recipe import OPTIMIZERS, SCHEDULES, Recipe
 from .training import Trainer, activated, answers, moved, seeded
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.optim import Optimizer
 
     from .networks.pyramid import ImageNetwork
@@ -35,8 +36,6 @@ Architecture = Callable[[Config, int, int], "ImageNetwork"]
 
 WEIGHTS, SETTINGS = "network.safetensors", "images.json"
 CHECKPOINTS = ("task", "f1_macro")
-GRID = np.arange(10, 86, 5) / 100
-"""The published thresholds."""
 IMAGE: dict[str, Scalar] = {
     "weights": "imagenet",
     "size": 224,
@@ -58,7 +57,9 @@ IMAGE: dict[str, Scalar] = {
     "warmup": 0.1,
     # 0 trains all epochs, as published; the best one's weights are kept.
     "patience": 0,
-    "checkpoint": "task",
+    "checkpoint": "f1_macro",
+    # None is published.
+    "clip": 0.0,
     "compile": False,
     "gpus": 1,
     # auto: the fastest on the device, as measured.
@@ -79,7 +80,6 @@ IMAGE_CHOICES: dict[str, tuple[Scalar, ...]] = {
 PUBLISHED: dict[str, Scalar] = {
     "balance": "published",
     "loss": "published",
-    "checkpoint": "f1_macro",
     "batch_size": 160,
 }
 
@@ -105,21 +105,8 @@ RAISED = {"pneumonia": 4.5, "fibrosis": 3.8, "consolidation": 4.3}
 RAISED_FROM = 2
 """The cycle, from 0, from which the weights of weak classes are raised (table 2)."""
 _ALIASES = {"pleural": "pleural_thickening"}  # ChestMNIST's name of it
-
-
-def image_check(own: str) -> Callable[[Config], None]:
-    """Return the check of a card whose ``weights`` may be `own`, "none" or a file."""
-
-    def check(config: Config) -> None:
-        weights = str(config["weights"])
-        path = Path(weights).expanduser()
-        if weights in (own, "none") or path.is_file():
-            return
-        if not path.suffix and len(path.parts) == 1:
-            raise unknown_name("weights", weights, (own, "none", "PATH"))
-        raise UserError(f"weights file {weights} is not there: give a file, {own} or none")
-
-    return check
+THINNED_BEFORE = "published"
+"""The protocol of which system 2's first step of balancing is a part."""
 
 
 class ImageClassifier:
@@ -175,12 +162,13 @@ class ImageClassifier:
             If a loss is not finite; it names the epoch and the step.
         """
         self.notes_, self._asking = (), Halving("answered")
-        losses = losses_of(self._config, self._context.task, y)
+        self._note(*self._unread(X))
+        shown = self._shown(y, seed)
+        losses = losses_of(self._config, self._context.task, y, shown)
         with seeded(seed, self._context.device):
             self._scale = Scale.of(X.tabular)
             self._build(len(X.names))
-            self._note_unknown(X)
-            data = ImageData(X, self._scale.apply(X.tabular), y, self._shown(y, seed), seed)
+            data = ImageData(X, self._scale.apply(X.tabular), y, shown, seed)
             trainer = Trainer(self._network, losses, self._recipe(), self._context.device)
             validate, watch = None, None
             if X_val is not None and y_val is not None and scorer is not None:
@@ -219,7 +207,8 @@ class ImageClassifier:
 
         save_file({name: held.contiguous() for name, held in self._network.state_dict().items()}, folder / WEIGHTS)
         scale = {name: getattr(self._scale, name).tolist() for name in ("fill", "low", "span")}
-        write_json(folder / SETTINGS, {"scale": scale, "format": self._format, "layout": self._layout})
+        place = {"format": self._format, "layout": self._layout, "device": self._context.device}
+        write_json(folder / SETTINGS, {"scale": scale, **place})
 
     def load(self, folder: Path) -> ImageClassifier:
         """Read what `save` wrote; nothing is fetched, and nothing in it runs code."""
@@ -228,7 +217,9 @@ class ImageClassifier:
         kept = read_json(folder / SETTINGS)
         self.notes_, self._asking = (), Halving("answered")
         self._scale = Scale(**{name: np.array(part, np.float32) for name, part in kept["scale"].items()})
-        self._format, self._layout = str(kept["format"]), str(kept["layout"])
+        # What was fastest on a GPU need not be so here; fp32 is right everywhere.
+        self._format = str(kept["format"]) if kept["device"] == self._context.device else "fp32"
+        self._layout = str(kept["layout"])
         self._assemble(self._architecture({**self._config, "weights": "none"}, *self._widths(len(self._scale.fill))))
         self._network.load_state_dict(load_file(folder / WEIGHTS))
         return self
@@ -245,7 +236,7 @@ class ImageClassifier:
             self._context.features,
             self._context.device,
             network,
-            (len(network.mean), int(config["size"]), columns),
+            (len(network.mean), int(config["size"]), columns, int(config["batch_size"])),
             list(product(formats, layouts)),
         )
         self._assemble(network)
@@ -267,6 +258,7 @@ class ImageClassifier:
             weight_decay=float(config["weight_decay"]),
             warmup=float(config["warmup"]),
             patience=int(config["patience"]),
+            clip=float(config["clip"]),
             compile=bool(config["compile"]),
             gpus=int(config["gpus"]),
             number_format=self._format,
@@ -277,31 +269,32 @@ class ImageClassifier:
     def _shown(self, y: np.ndarray, seed: int) -> Balanced:
         if self._config["balance"] == "none":
             return unbalanced(len(y))
-        shown = balanced(y, self._context.task.labels, seed)
+        shown = balanced(y, self._context.task.labels, seed, thinned=self._context.protocol == THINNED_BEFORE)
         self._note(f"balanced: {len(y)} rows became {len(shown.rows)}, {int(shown.mirrored.sum())} of them mirrored")
         return shown
 
     def _judges(
         self, X: Images, y: np.ndarray, scorer: Scorer, loss: Loss
-    ) -> tuple[Callable[[], float], Callable[[], float]]:
-        """Return what scores the network as it is on labelled rows, and what tells the loss of those answers.
+    ) -> tuple[Callable[[], float], Callable[[], Mapping[str, float]]]:
+        """Return what scores the network as it is on labelled rows, and what tells more of those answers.
 
         The loss is the first cycle's in all cycles: others weigh the classes otherwise, and could not be compared.
         """
         import torch
 
         targets = torch.from_numpy(y.astype(np.float32 if y.ndim == 2 else np.int64))
-        seen: list[Tensor] = []
-        by_f1 = self._config["checkpoint"] == "f1_macro" and y.ndim == 2
+        seen: list[np.ndarray] = []
+
+        def answered() -> np.ndarray:
+            return activated(seen[0], self._context.task.kind)
 
         def validate() -> float:
-            logits = self._logits(X)
-            seen[:] = [torch.from_numpy(logits)]
-            found = activated(logits, self._context.task.kind)
-            return macro_f1(y, found) if by_f1 else scorer(y, found)
+            seen[:] = [self._logits(X)]
+            return macro_f1(y, answered()) if self._config["checkpoint"] == "f1_macro" else scorer(y, answered())
 
-        def watch() -> float:
-            return float(loss.total(seen[0], targets) / loss.weight(targets))
+        def watch() -> Mapping[str, float]:
+            value = loss.total(torch.from_numpy(seen[0]), targets) / loss.weight(targets)
+            return {"val_loss": float(value), **epoch_scores(y, answered())}
 
         return validate, watch
 
@@ -316,17 +309,23 @@ class ImageClassifier:
     def _note(self, *notes: str) -> None:
         self.notes_ = tuple(dict.fromkeys((*self.notes_, *notes)))
 
-    def _note_unknown(self, X: Images) -> None:
+    def _unread(self, X: Images) -> Iterator[str]:
+        """Say what the configuration asks for and the training fold does not hold."""
         for name, unknown in zip(X.names, (~np.isfinite(X.tabular)).sum(axis=0), strict=True):
             if unknown:
-                self._note(f"{name} is not known of {unknown} of {len(X)} training images: their mean was taken")
+                yield f"{name} is not known of {unknown} of {len(X)} training images: their mean was taken"
+        if self._config["tabular"] and not X.names:
+            yield "nothing stands beside the images of this task: tabular changes nothing"
+        if X.side < int(self._config["size"]):
+            yield f"images are kept at {X.side} pixels: they were enlarged to {self._config['size']}"
 
 
-def losses_of(config: Config, task: TaskCard, y: np.ndarray) -> list[Loss]:
-    """Return the loss of each cycle.
+def losses_of(config: Config, task: TaskCard, y: np.ndarray, shown: Balanced) -> list[Loss]:
+    """Return the loss of each cycle, weighed by what is trained on.
 
     Setting ``loss`` is one of `losses.LOSSES`, or "published": the published weight of each finding's positives, raised
-    for weak ones in the third cycle; on other labels the formula of those weights, `log_weights`.
+    for weak ones in the third cycle; on other labels the formula of those weights, `log_weights`, of the rows before
+    they were thinned: the published weights are those of such counts.
 
     Raises
     ------
@@ -335,27 +334,20 @@ def losses_of(config: Config, task: TaskCard, y: np.ndarray) -> list[Loss]:
     """
     cycles, name = int(config["cycles"]), str(config["loss"])
     if name != "published":
-        return [loss_of(name, task.kind, y, len(task.labels))] * cycles
+        return [loss_of(name, task.kind, y[shown.rows], len(task.labels))] * cycles
     if task.kind != "multilabel":
         raise UserError("loss=published weighs the labels of a row: it is for multi-label tasks; use balanced")
-    return [weighted(published_weights(task.labels, y, cycle)) for cycle in range(cycles)]
+    return [weighted(published_weights(task.labels, y[shown.grown], cycle)) for cycle in range(cycles)]
 
 
 def published_weights(labels: Sequence[str], y: np.ndarray, cycle: int) -> np.ndarray:
     """Return the (labels,) float32 weights of a cycle, from 0, for (n, labels) targets of the training fold."""
-    names = [_ALIASES.get(label.casefold(), label.casefold()) for label in labels]
+    plain = [re.sub(r"[\s-]+", "_", label.casefold()) for label in labels]
+    names = [_ALIASES.get(name, name) for name in plain]
     if not set(names) <= set(PUBLISHED_WEIGHTS):
         return log_weights(y)
     weights = PUBLISHED_WEIGHTS | (RAISED if cycle >= RAISED_FROM else {})
     return np.array([weights[name] for name in names], np.float32)
-
-
-def macro_f1(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean over labels of the best F1 among the published thresholds; a label without rows counts 0."""
-    answered = probabilities[:, :, None] >= GRID
-    hit = (answered & (targets[:, :, None] == 1)).sum(axis=0)
-    total = answered.sum(axis=0) + targets.sum(axis=0)[:, None]
-    return float((2 * hit / np.maximum(total, 1)).max(axis=1).mean())
 
 
 def beside(X: Images) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .core import Choice, Config, Context, ModelCard, Range, Scalar
-from .images import IMAGE, IMAGE_CHOICES, image_check
+from .images import IMAGE, IMAGE_CHOICES
 
 if TYPE_CHECKING:
     from .images import ImageClassifier
@@ -41,9 +41,8 @@ def pooled_card(
             "loss": Choice(("plain", "balanced", "focal")),
         },
         folders=("weights",),
-        choices={**IMAGE_CHOICES, "backbone": (settings["backbone"],)},
+        choices={**IMAGE_CHOICES, "weights": (settings["weights"], "none"), "backbone": (settings["backbone"],)},
         trained_on=trained_on or {},
-        check=image_check(str(settings["weights"])),
         requires=("torch", "torchvision", "safetensors", *chest),
         extra="vision",
     )

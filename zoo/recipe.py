@@ -29,6 +29,8 @@ class Recipe:
         Steps of linear warm-up; below 1, their share of all steps. The rate then falls linearly to 0.
     patience
         Epochs without a better score after which training stops.
+    clip
+        The norm that gradients are clipped to; 0 leaves them as they are.
     rates
         Factor on the learning rate by parameter; 1 where it names none.
     undecayed
@@ -51,6 +53,7 @@ class Recipe:
     weight_decay: float = 0.01
     warmup: float = 0.1
     patience: int = 2
+    clip: float = 1.0
     compile: bool = False
     gpus: int = 1
     rates: Mapping[str, float] | None = None

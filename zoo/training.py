@@ -23,8 +23,6 @@ from .recipe import Clock, Recipe, parameter_groups
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CLIP = 1.0
-"""The norm that gradients are clipped to."""
 LOOK_EVERY = 20
 """On a GPU the losses are looked at every so many steps: each look waits for the device."""
 
@@ -128,14 +126,15 @@ class Trainer:
         data: Data,
         validate: Callable[[], float] | None = None,
         report: Report | None = None,
-        watch: Callable[[], float] | None = None,
+        watch: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         """Train on `data`; with `validate` (higher is better) stop early and restore the best epoch's weights.
 
         Parameters
         ----------
         watch
-            What a schedule "plateau" reads, asked after `validate`: the validation loss. Without it, the training's.
+            Tells more of an epoch, asked after `validate`; of it a schedule "plateau" reads ``val_loss`` (without it,
+            the training's loss).
 
         Raises
         ------
@@ -151,7 +150,7 @@ class Trainer:
         crew: Crew,
         validate: Callable[[], float] | None = None,
         report: Report | None = None,
-        watch: Callable[[], float] | None = None,
+        watch: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         """Do a process's part of `fit`."""
         self._crew, recipe = crew, self.recipe
@@ -167,7 +166,7 @@ class Trainer:
                 values["score"] = validate()
                 stops = best.stops(epoch, values["score"])
             if watch is not None:
-                values["val_loss"] = watch()
+                values |= watch()
             clock.tell(values)
             clock.end_epoch(values.get("val_loss", values["loss"]))
             stops = crew.follow(stops, self.optimizer, self.device)
@@ -199,9 +198,10 @@ class Trainer:
         import torch
 
         while (loss := self._gradients(rows, data)) is None:
-            self.rows_at_once = min(self.rows_at_once, len(rows)) // 2
+            self.rows_at_once = self._at_once(rows) // 2
             self.notes.append(f"{len(rows)} rows a step did not fit: {self.rows_at_once} at once from step {step + 1}")
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
         return loss
 
@@ -214,7 +214,7 @@ class Trainer:
         try:
             loss = self._sum_of_parts(rows, data)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or min(self.rows_at_once, len(rows)) < 2:
+            if not out_of_memory(error) or self._at_once(rows) < 2:
                 raise
         if not self._crew.agree(loss is not None, self.device) or loss is None:
             return None
@@ -227,6 +227,10 @@ class Trainer:
         for weight, gradient, some in zip(weights, sums, used.tolist(), strict=True):
             weight.grad = gradient if some else None  # a zero would still be decayed
         return loss
+
+    def _at_once(self, rows: np.ndarray) -> int:
+        """Return how many rows of a step any process computes at once: the same number in all of them."""
+        return min(self.rows_at_once, -(-len(rows) // self._crew.size))
 
     def _sum_of_parts(self, rows: np.ndarray, data: Data) -> Tensor:
         import torch

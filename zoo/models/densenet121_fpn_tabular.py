@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import Choice, Config, Context, ModelCard, Range, model
-from ..images import IMAGE, IMAGE_CHOICES, PUBLISHED, image_check
+from ..images import IMAGE, IMAGE_CHOICES, PUBLISHED
 
 LEVELS = ("c3+c4+c5", "c3+c4", "c3+c5", "c4+c5", "c3", "c4", "c5", "none")
 
@@ -37,8 +37,7 @@ CARD = ModelCard(
         "levels": Choice(("c3+c4+c5", "c4+c5", "c5", "none")),
     },
     folders=("weights",),
-    choices={**IMAGE_CHOICES, "levels": LEVELS},
-    check=image_check("imagenet"),
+    choices={**IMAGE_CHOICES, "weights": ("imagenet", "none"), "levels": LEVELS},
     requires=("torch", "torchvision", "safetensors"),
     extra="vision",
 )

@@ -7,6 +7,7 @@ import io
 import re
 import socket
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +61,8 @@ def backbone(name: str, weights: str) -> Backbone:
     read = _chest() if chest else _torchvision(name)
     own = "chest" if chest else "imagenet"
     if weights != "none":
-        state = (_chest_state() if chest else _imagenet_state(name)) if weights == own else _file_state(weights)
+        fetched = _chest_state if chest else partial(_imagenet_state, name)
+        state = fetched() if weights == own else _file_state(Path(weights).expanduser(), chest)
         _put(read.network, state, f"{name}: weights {weights}")
     return read
 
@@ -87,7 +89,11 @@ def _imagenet_state(name: str) -> Mapping[str, Tensor]:
     weights: Any = next(each for each in get_model_weights(name) if each.name == "IMAGENET1K_V1")
     with _fetching(f"{name}: torchvision's ImageNet weights"):
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    # The file of DenseNet121 is older than torchvision's names of its layers.
+    return _renamed(state)
+
+
+def _renamed(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return tensors by torchvision's names of today: its file of DenseNet121 is older than they are."""
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value for key, value in state.items()}
 
 
@@ -96,27 +102,21 @@ def _chest_state() -> Mapping[str, Tensor]:
 
     with _fetching("xrv-densenet121: torchxrayvision's weights"):
         path = Path(get_weights(CHEST))
-    return read_network(path)
+    return _file_state(path, chest=True)
 
 
-def read_network(path: Path) -> Mapping[str, Tensor]:
-    """Return the tensors of a whole DenseNet that torchxrayvision saved as a pickled module.
-
-    Only the classes that such a network consists of are let through: nothing else in the file can run.
-
-    Raises
-    ------
-    UserError
-        If the file holds anything else.
-    """
+@contextlib.contextmanager
+def _chest_classes() -> Iterator[None]:
+    """Let through what a DenseNet consists of that torchxrayvision saved whole: nothing else in a file can run."""
     from torchxrayvision import models
 
     layers = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Linear, nn.Sequential)
     own = (models.DenseNet, models._DenseLayer, models._DenseBlock, models._Transition)
     with torch.serialization.safe_globals([*layers, *own, set]):
-        network = _loaded(path)
-    if not isinstance(network, nn.Module):
-        raise UserError(f"{path} holds no network: delete it, and it is fetched anew")
+        yield
+
+
+def _state_of(network: nn.Module) -> Mapping[str, Tensor]:
     for module in network.modules():  # files of old releases of torch lack what state_dict() reads
         module.__dict__.setdefault("_non_persistent_buffers_set", set())
         module.__dict__.setdefault("_state_dict_pre_hooks", {})
@@ -131,7 +131,9 @@ def _fetching(what: str) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: the hash of the file is another
+    except MemoryError:
+        raise
+    except Exception as error:  # no answer, another hash, or a file that was damaged after it was fetched
         raise UnavailableError(
             f"{what} cannot be fetched ({_line(error)}): connect, give a file (--set weights=PATH), or start at random "
             "(--set weights=none)"
@@ -140,18 +142,20 @@ def _fetching(what: str) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _file_state(weights: str) -> Mapping[str, Tensor]:
-    path = Path(weights).expanduser()
-    found = _loaded(path)
+def _file_state(path: Path, chest: bool) -> Mapping[str, Tensor]:
+    """Return the tensors of a file by today's names; `chest` also reads a whole network of torchxrayvision."""
+    with _chest_classes() if chest else contextlib.nullcontext():
+        found = _loaded(path)
+    if isinstance(found, nn.Module):
+        return _state_of(found)
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"weights file {path} holds no state dictionary: save network.state_dict(), or use safetensors")
-    return {key.removeprefix("module."): value for key, value in found.items()}
+    return _renamed({key.removeprefix("module."): value for key, value in found.items()})
 
 
 def _loaded(path: Path) -> Any:
-
     from safetensors.torch import load_file
 
     try:

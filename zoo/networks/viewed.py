@@ -32,6 +32,7 @@ class Viewed(nn.Module):
 
     def forward(self, pixels: Tensor, tabular: Tensor) -> Tensor:
         """Return (n, labels) logits of (n, height, width) uint8 pixels and (n, columns) numbers."""
-        with torch.no_grad():
+        # Where a pixel is taken from needs all digits: bf16 would move it by up to a pixel.
+        with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
             images = (self._training if self.training else self._answering)(pixels[:, None])
         return self.network(images.contiguous(memory_format=self._form), tabular)
