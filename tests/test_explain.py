@@ -39,9 +39,9 @@ class Blind(Looker):
 
 
 @model(ModelCard(
-    name="blind", title="t", description="d", modality="image", framework="scikit-learn", citation="c",
+    name="eyeless", title="t", description="d", modality="image", framework="scikit-learn", citation="c",
 ))
-def build_blind(config, context):
+def build_eyeless(config, context):
     return Blind()
 """
 
@@ -107,7 +107,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, 
     """A plug-in with a task of squares, and the results of two models on it."""
     folder = tmp_path_factory.mktemp("explain")
     plugin = write_squares(folder, LOOKING)
-    run(task="seen-squares", model=["viewer", "blind"], plugin=plugin, results=folder / "r", quiet=True)
+    run(task="seen-squares", model=["viewer", "eyeless"], plugin=plugin, results=folder / "r", quiet=True)
     return plugin, folder / "r"
 
 
@@ -146,7 +146,7 @@ def test_the_command_writes_pictures(asked: tuple[Path, Path], tmp_path: Path) -
     [
         ("viewer", "i999", [], "task seen-squares has no image called 'i999'"),
         ("viewer", "i1", ["dark"], "unknown label of seen-squares 'dark'"),
-        ("blind", "i1", [], "model blind cannot tell where it looked"),
+        ("eyeless", "i1", [], "model eyeless cannot tell where it looked"),
         ("tfidf-logreg", "i1", [], "no stored tfidf-logreg"),
     ],
 )
