@@ -44,7 +44,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "cleaning": "What is done to a text before anything else",
         "vectorizer": "What is counted of a term: TF-IDF, or how often it stands in the text",
         "preprocessing": "What is done to the words: as they are, or lemmas and stems by NLTK or spaCy. @nltk needs "
-        "NLTK's corpora or Debian's wordnet-base; spacy needs en_core_web_sm; the other two need no download",
+        "NLTK's corpora, which it downloads (of these WordNet may be Debian's wordnet-base); spacy needs "
+        "en_core_web_sm; the other two need no download",
         "ngrams": "Terms are of one to this many words",
         "min_df": "Training texts that a term stands in at least",
         "shortest": "Letters of a word at least; scikit-learn's own default is 2",
