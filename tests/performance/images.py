@@ -35,6 +35,7 @@ from zoobench.benchmarks.hardware import choose_device, cores
 from zoobench.datasets.core import TASKS, TaskCard
 from zoobench.datasets.images import Images
 from zoobench.datasets.support.errors import UnavailableError, UserError
+from zoobench.zoo.balancing import unbalanced
 from zoobench.zoo.core import MODELS, Context
 from zoobench.zoo.features import FeatureCache
 from zoobench.zoo.image_data import ImageData, Scale
@@ -138,7 +139,7 @@ class Tuned:
         self.tabular = self.built._scale.apply(found.X.tabular)
         self.built._build(len(found.X.names))
         self.data = ImageData(found.X, self.tabular, found.y)
-        losses = losses_of(config, place.task, found.y)
+        losses = losses_of(config, place.task, found.y, unbalanced(len(found.y)))
         self.trainer = Trainer(self.built._network, losses, self.built._recipe(), place.device)
         self._place = place
 
