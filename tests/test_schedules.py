@@ -21,7 +21,7 @@ def test_the_rate_halves_where_the_watched_loss_does_not_fall() -> None:
         return 0.0
 
     told = []
-    run.fit(Rows(), validate, lambda step, total, **values: told.append(values), lambda: next(watched))
+    run.fit(Rows(), validate, lambda step, total, **values: told.append(values), lambda: {"val_loss": next(watched)})
     assert rates == [1e-2] * 5 + [5e-3] * 2
     assert [values["val_loss"] for values in told if values] == [1.0, 0.8, 0.9, 0.9, 0.9, 0.7, 0.6]
 
