@@ -57,7 +57,7 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
         If no task can be prepared.
     """
     cells: list[Planned] = []
-    refused: list[UserError] = []
+    refused: list[str] = []
     for file in request.resplit:
         own.resplit(str(file))
     for name in request.tasks:
@@ -69,10 +69,10 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
         try:
             prepared = prepare(task, protocol)
         except UnavailableError as error:
-            refused.append(UserError(f"task {name} cannot be read: {error}"))
+            refused.append(f"task {name} cannot be read: {error}")
             continue
         except UserError as error:
-            refused.append(error)
+            refused.append(str(error))
             continue
         seconds = time.monotonic() - start
         sources = task.sources()
@@ -82,8 +82,8 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
                 obstacle = _obstacle(model, card, cell)
                 cells.append(Planned(cell, card, model, prepared, seconds, sources, obstacle))
     if refused and not cells:
-        raise refused[0]
-    return cells, list(map(str, refused))
+        raise UserError(refused[0])
+    return cells, refused
 
 
 def _cell(

@@ -8,10 +8,12 @@ GRID = np.arange(10, 86, 5) / 100
 """The published thresholds."""
 
 
-def macro_f1(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean over labels of the best F1 among the published thresholds; a label without rows counts 0.
+def epoch_scores(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return macro F1, precision and recall, and the macro ROC AUC.
 
-    Of classes that exclude one another it is the macro F1 of the most probable ones.
+    The F1 of a label is the best among the published thresholds, 0 for a label without rows; precision and recall are
+    those of the same thresholds. Of classes that exclude one another, the most probable one is the answer. The AUC is
+    the mean over labels that some rows have and others have not; it is left out where there is none.
 
     Parameters
     ----------
@@ -19,14 +21,6 @@ def macro_f1(targets: np.ndarray, probabilities: np.ndarray) -> float:
         (n, labels) 0/1, or (n,) class numbers.
     probabilities
         (n, labels).
-    """
-    return epoch_scores(targets, probabilities)["f1_macro"]
-
-
-def epoch_scores(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return macro F1 as `macro_f1`, macro precision and recall at its thresholds, and the macro ROC AUC.
-
-    The AUC is the mean over labels that some rows have and others have not; it is left out where there is none.
     """
     classes = probabilities.shape[1]
     if targets.ndim == 1:

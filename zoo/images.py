@@ -17,7 +17,7 @@ from ..datasets.support.files import read_json, write_json
 from .balancing import BALANCES, Balanced, balanced, unbalanced
 from .class_weights import log_weights
 from .core import Config, Context, Report, Scalar, Scorer
-from .epoch_scores import epoch_scores, macro_f1
+from .epoch_scores import epoch_scores
 from .image_data import ImageData, Scale
 from .image_speed import FORMATS, LAYOUTS, measured_step
 from .import_order import without_triton_beside_tensorflow
@@ -283,18 +283,17 @@ class ImageClassifier:
         import torch
 
         targets = torch.from_numpy(y.astype(np.float32 if y.ndim == 2 else np.int64))
-        seen: list[np.ndarray] = []
-
-        def answered() -> np.ndarray:
-            return activated(seen[0], self._context.task.kind)
+        told: dict[str, float] = {}
 
         def validate() -> float:
-            seen[:] = [self._logits(X)]
-            return macro_f1(y, answered()) if self._config["checkpoint"] == "f1_macro" else scorer(y, answered())
+            logits = self._logits(X)
+            value = loss.total(torch.from_numpy(logits), targets) / loss.weight(targets)
+            found = activated(logits, self._context.task.kind)
+            told.update({"val_loss": float(value), **epoch_scores(y, found)})
+            return told["f1_macro"] if self._config["checkpoint"] == "f1_macro" else scorer(y, found)
 
         def watch() -> Mapping[str, float]:
-            value = loss.total(torch.from_numpy(seen[0]), targets) / loss.weight(targets)
-            return {"val_loss": float(value), **epoch_scores(y, answered())}
+            return told
 
         return validate, watch
 
