@@ -104,10 +104,3 @@ def test_what_the_original_did_before_its_folds_is_done_inside_the_fold() -> Non
     again = balanced(targets[np.sort(list(first))], labels, seed=3, thinned=True)
     assert len(again.rows) == len(found.rows)
     assert len(again.grown) == len(found.grown)
-
-
-def test_the_shares_are_those_of_the_protocol() -> None:
-    from zoobench.datasets.tasks.nih_chest_xray14 import _KEPT, _NONE
-
-    shares = {name.casefold() if name != _NONE else "": share for name, share in _KEPT.items()}
-    assert shares == balancing.KEPT_ALONE

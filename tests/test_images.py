@@ -144,7 +144,7 @@ def test_the_formula_gives_the_published_weights_of_the_rows_that_the_original_c
     known = nih_chest_xray14.entries(nih_chest_xray14.metadata())
     targets, rng = nih_chest_xray14.targets_of(known.findings), np.random.default_rng(0)
     kept = np.ones(len(targets), bool)
-    for finding, share in nih_chest_xray14._KEPT.items():
+    for finding, share in nih_chest_xray14.KEPT_ALONE.items():
         rows = rng.permutation(np.flatnonzero(known.findings == finding))
         kept[rows[round(share * len(rows)) :]] = False
     fold = targets[kept & (rng.random(len(kept)) < 0.72)]

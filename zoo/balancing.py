@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..datasets.tasks.nih_chest_xray14 import KEPT_ALONE, NO_FINDING
+
 PUBLISHED_ROWS = 32829
 """Images in the training fold of nih-chest-xray14@published, which the published floors belong to."""
-KEPT_ALONE = {"": 0.10, "infiltration": 0.15, "effusion": 0.50, "atelectasis": 0.50}
-"""The share kept, before anything else, of rows with this label and no other, and of those without any."""
+_KEPT = {finding.casefold(): share for finding, share in KEPT_ALONE.items() if finding != NO_FINDING}
 MIRRORED_BELOW, FLOOR = 3000, 1500
 KEPT_EMPTY, THINNED, KEPT_THINNED = 0.25, "atelectasis", 0.50
 BALANCES = ("none", "published")
@@ -91,8 +92,8 @@ Drawn = Sequence[tuple[Any, float]]
 
 def _alone(targets: np.ndarray, labels: Sequence[str]) -> Drawn:
     single = targets.sum(axis=1, dtype=np.int64) == 1
-    drawn: list[tuple[Any, float]] = [(~targets.any(axis=1), KEPT_ALONE[""])]
-    named = [(at, KEPT_ALONE[label.casefold()]) for at, label in enumerate(labels) if label.casefold() in KEPT_ALONE]
+    drawn: list[tuple[Any, float]] = [(~targets.any(axis=1), KEPT_ALONE[NO_FINDING])]
+    named = [(at, _KEPT[label.casefold()]) for at, label in enumerate(labels) if label.casefold() in _KEPT]
     return [*drawn, *((single & (targets[:, at] == 1), share) for at, share in named)]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..pixels import ImageFile
 
 NAME = "nih-chest-xray14"
-_NONE = "No Finding"
+NO_FINDING = "No Finding"
 _HOME = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 _MIRROR = "https://huggingface.co/datasets/alkzar90/NIH-Chest-X-ray-dataset/resolve/main/data"
 ARCHIVES = tuple(
@@ -103,7 +103,7 @@ CARD = TaskCard(
 # Of the table as torchxrayvision 1.5.7 ships it: the folds that the card pins are those of its rows.
 _METADATA_SHA256 = "9d4de640ee4f760215d8be98376b20387ca52f9c6b4d1b727cb588fb82f40b80"
 # The share that the protocol "published" keeps of images with this finding and no other.
-_KEPT = {_NONE: 0.10, "Infiltration": 0.15, "Effusion": 0.50, "Atelectasis": 0.50}
+KEPT_ALONE = {NO_FINDING: 0.10, "Infiltration": 0.15, "Effusion": 0.50, "Atelectasis": 0.50}
 _AGES = {"age-0-17": (0, 17), "age-18-39": (18, 39), "age-40-64": (40, 64), "age-65-and-over": (65, 100)}
 _SEX = {"M": 0.0, "F": 1.0}
 _VIEW = {"PA": 0.0, "AP": 1.0}
@@ -190,7 +190,7 @@ def targets_of(findings: np.ndarray) -> np.ndarray:
     import pandas as pd
 
     held = pd.Series(findings).str.get_dummies("|")
-    if strange := sorted(set(held.columns) - {_NONE, *CARD.labels}):
+    if strange := sorted(set(held.columns) - {NO_FINDING, *CARD.labels}):
         raise UserError(f"{metadata()} names the finding {strange[0]!r}, which is none of the 14: other metadata")
     return held.reindex(columns=list(CARD.labels), fill_value=0).to_numpy("uint8")
 
@@ -243,7 +243,7 @@ def _published(known: Entries, targets: np.ndarray) -> np.ndarray:
 
     rng = np.random.default_rng(0)
     folds = np.zeros(len(targets), dtype=np.int64)
-    for finding, share in _KEPT.items():
+    for finding, share in KEPT_ALONE.items():
         rows = rng.permutation(np.flatnonzero(known.findings == finding))
         folds[rows[round(share * len(rows)) :]] = -1
     kept = np.flatnonzero(folds == 0)
@@ -314,7 +314,7 @@ def read(protocol: str) -> Examples:
     _check_folds(protocol, known, folds)
     shown = known.rows(present)
     store, rows = keep_images([files[name] for name in shown.names], CARD.image_size)
-    found = (len(rows), len(set(shown.patients)), int((shown.findings == _NONE).sum()))
+    found = (len(rows), len(set(shown.patients)), int((shown.findings == NO_FINDING).sum()))
     compare_counts(CARD, dict(zip(CARD.counts, found, strict=True)))
     return Examples(
         ids=shown.names,
