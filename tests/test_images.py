@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -222,7 +223,7 @@ def test_the_fastest_step_is_measured_once_and_leaves_no_trace(tmp_path: Path, m
     assert found[1] in image_speed.LAYOUTS
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(held, before[name]) for name, held in network.state_dict().items())
-    monkeypatch.setattr(image_speed, "_seconds", lambda *more: pytest.fail("measured again"))
+    monkeypatch.setattr(image_speed, "_step", lambda *more: pytest.fail("measured again"))
     assert measured_step(FeatureCache(tmp_path), "cpu", network, (3, 64, 2, 160)) == found
     assert measured_step(cache, "cpu", network, (3, 99, 2, 4), [("bf16", "contiguous")]) == ("bf16", "contiguous")
 
@@ -230,21 +231,24 @@ def test_the_fastest_step_is_measured_once_and_leaves_no_trace(tmp_path: Path, m
 def test_a_measured_step_that_does_not_fit_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def seconds(network: Any, inputs: tuple[int, ...], device: str, *each: str) -> float:
-        tried.append(inputs[0])
-        if inputs[0] > 1:
-            raise MemoryError
-        return 2.0 if each[1] == "contiguous" else 1.0
+    def step(network: Any, inputs: tuple[int, ...], device: str, *each: str) -> Callable[[], float]:
+        def seconds() -> float:
+            tried.append(inputs[0])
+            if inputs[0] > 1:
+                raise MemoryError
+            return 2.0 if each[1] == "contiguous" else 1.0
 
-    monkeypatch.setattr(image_speed, "_seconds", seconds)
+        return seconds
+
+    monkeypatch.setattr(image_speed, "_step", step)
     network, cache = small({"dropout": 0.5}, 3, 2), FeatureCache(tmp_path)
     assert measured_step(cache, "cpu", network, (3, 64, 2, 3)) == ("fp32", "channels-last")
-    assert tried == [3, *[1] * 4]
+    assert tried == [3, *[1] * 4 * 4], "four formats and layouts, in four turns"
 
 
 def test_a_measured_choice_is_used_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = {("fp32", "contiguous"): 2.0, ("fp32", "channels-last"): 1.0}
-    monkeypatch.setattr(image_speed, "_seconds", lambda network, inputs, device, *each: told[each])
+    monkeypatch.setattr(image_speed, "_step", lambda network, inputs, device, *each: lambda: told[each])
     model = fitted(built(tmp_path, memory_layout="auto", cycles=1, epochs=1))
     assert model.notes_[-1] == "trained in fp32, channels-last"
 

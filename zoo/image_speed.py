@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ _GAIN = {"fp32": 1.0, "bf16": CLEARLY, "contiguous": 1.0, "channels-last": 1.05}
 """How many times as fast as the plain one each must be to be taken: less is the noise of a measurement."""
 _ROWS = {"cpu": 4, "cuda": 32}
 """Of a step that is measured, at most."""
-_ROUNDS = 2
+_ROUNDS = 3
 
 
 def measured_step(
@@ -82,35 +82,43 @@ def fastest(seconds: Mapping[tuple[str, str], float]) -> tuple[str, str]:
 def _measured(
     network: nn.Module, inputs: tuple[int, int, int, int], device: str, allowed: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], float] | None:
-    """Return the seconds of each, or None where a step of so many rows does not fit; one row that does not, raises."""
+    """Return the seconds of each, or None where a step of so many rows does not fit; one row that does not, raises.
+
+    They are measured in turns, so that what else the machine does falls on all of them.
+    """
+    from .training import seeded
+
     try:
-        return {each: _seconds(network, inputs, device, *each) for each in allowed}
+        with seeded(0, device):  # dropout draws, and what is drawn here must not move what is drawn after
+            steps = {each: _step(network, inputs, device, *each) for each in allowed}
+            turns = [{each: step() for each, step in steps.items()} for _ in range(_ROUNDS + 1)]
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error) or inputs[0] < 2:
             raise
         return None
+    return {each: min(turn[each] for turn in turns[1:]) for each in allowed}  # the first turn warms up
 
 
-def _seconds(
+def _step(
     network: nn.Module, inputs: tuple[int, int, int, int], device: str, number_format: str, layout: str
-) -> float:
-    """Return the seconds of one forward and backward pass."""
+) -> Callable[[], float]:
+    """Return what takes one forward and backward pass and tells its seconds."""
     import torch
 
-    from .training import computing_in, seeded
+    from .training import computing_in
 
     rows, channels, side, columns = inputs
     form = torch.channels_last if layout == "channels-last" else torch.contiguous_format
-    found = []
-    with seeded(0, device):  # dropout draws, and what is drawn here must not move what is drawn after
-        tried = copy.deepcopy(network).to(device=device, memory_format=form).train()  # pyright: ignore[reportCallIssue]
-        images = torch.rand(rows, channels, side, side, device=device).contiguous(memory_format=form)
-        tabular = torch.rand(rows, columns, device=device)
-        for _ in range(_ROUNDS + 1):  # the first one warms up
-            start = time.perf_counter()
-            with computing_in(number_format, device):
-                logits = tried(images, tabular)
-            logits.float().sum().backward()
-            _ = next(weight.grad.sum().item() for weight in tried.parameters() if weight.grad is not None)  # waits
-            found.append(time.perf_counter() - start)
-    return min(found[1:])
+    tried = copy.deepcopy(network).to(device=device, memory_format=form).train()  # pyright: ignore[reportCallIssue]
+    images = torch.rand(rows, channels, side, side, device=device).contiguous(memory_format=form)
+    tabular = torch.rand(rows, columns, device=device)
+
+    def step() -> float:
+        start = time.perf_counter()
+        with computing_in(number_format, device):
+            logits = tried(images, tabular)
+        logits.float().sum().backward()
+        _ = next(weight.grad.sum().item() for weight in tried.parameters() if weight.grad is not None)  # waits
+        return time.perf_counter() - start
+
+    return step

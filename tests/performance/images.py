@@ -152,11 +152,11 @@ class Tuned:
         self.trainer._step(rows, self.data, 0)
         return len(rows)
 
-    def answer(self, rows: np.ndarray) -> int:
+    def answer(self, *batches: np.ndarray) -> int:
+        """Answer batches side by side, as the classifier does."""
         place = self._place
-        halves = np.array_split(rows, place.threads)
-        answers(self.built._network, self.data, halves, place.device, self.built._format, threads=place.threads)
-        return len(rows)
+        answers(self.built._network, self.data, batches, place.device, self.built._format, threads=place.threads)
+        return sum(map(len, batches))
 
     def see(self, rows: np.ndarray) -> None:
         """Read and transform images, and no more."""
@@ -174,9 +174,16 @@ def measured(found: Sample, side: int, given: argparse.Namespace, place: Context
     batches = [rows[at : at + BATCH] for at in range(0, len(rows) - BATCH + 1, BATCH)]
 
     def turns(kind: str) -> dict[str, float]:
-        jobs = {"tuned": getattr(tuned, kind), "plain": getattr(plain, kind)}
-        taking = {name: (lambda number, act=act: act(batches[number % len(batches)])) for name, act in jobs.items()}
-        return in_turns(taking, given.turns, place.device)
+        def batch(number: int) -> np.ndarray:
+            return batches[number % len(batches)]
+
+        def ours(number: int) -> int:
+            if kind == "step":
+                return tuned.step(batch(number))
+            return tuned.answer(*(batch(place.threads * number + lane) for lane in range(place.threads)))
+
+        theirs = getattr(plain, kind)
+        return in_turns({"tuned": ours, "plain": lambda number: theirs(batch(number))}, given.turns, place.device)
 
     aims = {"step": ("training", 4.0 if place.device == "cuda" else 1.3), "answer": ("inference", 1.5)}
     rates = {}
