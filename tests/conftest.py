@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+# Before numpy and torch: a process takes the cores that are its own, or tests that train wait for one another.
+_SHARE = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, str(_SHARE))
+
 # Before tensorflow: where triton's LLVM comes second, torch's compiler ends the process that has both.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401
