@@ -225,8 +225,8 @@ def test_cells_share_embeddings_and_each_is_charged(
     pytest.importorskip("keras")
     monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
     options = {"task": "tiny", "plugin": tiny, "results": tmp_path / "r", "quiet": True}
-    run(**options, model=["embedding-logreg", "embedding-mlp"], set={"epochs": 30})  # type: ignore[arg-type]
-    run(**options, model="embedding-mlp", set={"epochs": 30, "backend": "torch"})  # type: ignore[arg-type]
+    run(**options, model=["embedding-logreg", "embedding-mlp"], set={"epochs": 8})  # type: ignore[arg-type]
+    run(**options, model="embedding-mlp", set={"epochs": 8, "backend": "torch"})  # type: ignore[arg-type]
     records = [read_record(path) for path in Results(tmp_path / "r").record_paths()]
     assert [record.status for record in records] == ["ok"] * 3, [record.reason for record in records]
     charged = [record.timings.features for record in records]
