@@ -254,7 +254,7 @@ class Executor:
         _write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
         _write_columns(staged / RESAMPLES, scored.resamples)
         decided = Thresholds(scored.policy, tuple(scored.folds["test"][scored.policy].thresholds))
-        notes = picture_examples(staged, card, public, test.targets, (found["test"], decided))
+        notes = picture_examples(staged, card, public, test, (found["test"], decided))
         return replace(outcome, notes=(*outcome.notes, *notes)), scored
 
     def _record(

@@ -113,11 +113,12 @@ def check(suite: str, options: RunOptions) -> Request:
     plugins = tuple(Path(path).expanduser().absolute() for path in _several(options.get("plugin")))
     added = [name for path in plugins for name in load_plugin(path)]
     chosen = _suite(suite)
-    models = _several(options.get("model")) or (*chosen["models"], *added)
     asked = tuple(map(str, _several(options.get("task")))) or tuple(chosen["tasks"])
     tasks = tuple(map(own.registered, asked))
+    models = _several(options.get("model")) or (*_usual(chosen, tasks), *added)
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
     check_names(tasks, models, options.get("set", {}))
+    _check_inputs(tasks, models)
     threads = options.get("threads")
     threads = cores() if threads is None else threads
     numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
@@ -146,6 +147,26 @@ def check(suite: str, options: RunOptions) -> Request:
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
         resplit=_own_files(asked) if options.get("resplit", False) else (),
+    )
+
+
+def _usual(suite: Mapping[str, Any], tasks: Sequence[str]) -> Sequence[str]:
+    """Return the models of a suite; those for images where all tasks are made of them."""
+    images = all(TASKS.get(split_name(task)[0]).card.modality == "image" for task in tasks)
+    return suite.get("image_models", suite["models"]) if images else suite["models"]
+
+
+def _check_inputs(tasks: Sequence[str], models: Sequence[str]) -> None:
+    """Refuse a run in which no model reads what any task is made of."""
+    there = {"any", *(TASKS.get(split_name(task)[0]).card.modality for task in tasks)}
+    cards = [MODELS.get(split_name(model)[0]).card for model in models]
+    if any(card.modality in there or "any" in (card.modality,) for card in cards):
+        return
+    reads = cards[0].modality
+    fitting = [name for name, task in TASKS.entries().items() if task.card.modality == reads]
+    raise UserError(
+        f"{cards[0].name} reads {reads}s, and {tasks[0]} has none: name another task by --task, such as "
+        f"{', '.join(fitting[:3])}"
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..datasets.core import TaskCard
-from ..datasets.layout import load_test_inputs
+from ..datasets.layout import SealedTest, load_test_inputs
 from ..datasets.support.files import write_json
 from ..zoo.core import missing_modules
 from .store import CONFIGURATION, EXAMPLES, HISTORY, SCORES, THRESHOLDS
@@ -83,7 +83,7 @@ def _write_rows(path: Path, names: tuple[str, ...], rows: Iterable[Mapping[str, 
 
 
 def picture_examples(
-    folder: Path, card: TaskCard, public: Path, targets: np.ndarray, found: tuple[np.ndarray, Thresholds]
+    folder: Path, card: TaskCard, public: Path, test: SealedTest, found: tuple[np.ndarray, Thresholds]
 ) -> tuple[str, ...]:
     """Draw test images with their true and predicted labels into `folder`; say why where that cannot be done.
 
@@ -91,37 +91,35 @@ def picture_examples(
     ----------
     public
         The ``public`` folder of the prepared task.
-    targets
-        Of the test fold: (n, labels) uint8, or (n,) int64.
+    test
+        The test fold's ids and targets.
     found
         (n, labels) float32 probabilities of the test fold, and the thresholds that decide.
     """
     if card.modality != "image":
         return ()
     if missing_modules(("matplotlib",)):
-        return ("no picture of examples: matplotlib is not installed: pip install zoobench[vision]",)
+        return ("no picture of examples: matplotlib is not installed: pip install 'zoobench[vision]'",)
     try:
-        _picture(folder, card, public, targets, found)
+        _picture(folder, card, public, test, found)
     except Exception as error:  # a finished fit is worth more than its picture
         return (f"no picture of examples: {type(error).__name__}: {error}",)
     return ()
 
 
 def _picture(
-    folder: Path, card: TaskCard, public: Path, targets: np.ndarray, found: tuple[np.ndarray, Thresholds]
+    folder: Path, card: TaskCard, public: Path, test: SealedTest, found: tuple[np.ndarray, Thresholds]
 ) -> None:
     from .pictures import Picture, draw_examples
 
     probabilities, thresholds = found
-    held = _indicator(targets, len(card.labels))
+    held = _indicator(test.targets, len(card.labels))
     chosen = _indicator(apply_thresholds(thresholds, card.kind, probabilities), len(card.labels))
-    # The test fold's order tells nothing, so its first rows are a fair draw; those without any label show little.
-    telling = np.flatnonzero(held.any(axis=1) | chosen.any(axis=1))
-    rows = telling[:SHOWN] if len(telling) else np.arange(min(SHOWN, len(held)))
+    rows = np.arange(min(SHOWN, len(held)))  # the test fold's order tells nothing: its first rows are a fair draw
     pixels = load_test_inputs(public)[rows].load()
     names = np.array(card.labels, dtype=object)
     shown = [
-        Picture(image, tuple(names[held[row]]), tuple(names[chosen[row]]))
+        Picture(str(test.ids[row]), image, tuple(names[held[row]]), tuple(names[chosen[row]]))
         for image, row in zip(pixels, rows, strict=True)
     ]
     draw_examples(folder / EXAMPLES, shown)

@@ -25,8 +25,9 @@ _DRAWING = threading.Lock()
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, (side, side) uint8, with the labels that it has and those that a model gives it."""
+    """An image, (side, side) uint8, by its id, with the labels that it has and those that a model gives it."""
 
+    name: str
     pixels: np.ndarray
     true: tuple[str, ...]
     predicted: tuple[str, ...]
@@ -37,14 +38,16 @@ class Picture:
 
 
 def draw_examples(path: Path, pictures: Sequence[Picture]) -> None:
-    """Write a grid of images to the PNG file `path`, each below its true and predicted labels."""
-    figure, cells = _grid(len(pictures), lines=4)
+    """Write a grid of images to the PNG file `path`, each below its id and its true and predicted labels."""
+    figure, cells = _grid(len(pictures), lines=7)
     for cell, picture in zip(cells, pictures, strict=True):
         cell.imshow(picture.pixels, cmap="gray", vmin=0, vmax=255)
-        said = {"true": picture.true, "said": picture.predicted}
-        lines = [_titled(f"{what}: {', '.join(names) or 'none'}") for what, names in said.items()]
+        labels = {"true": picture.true, "predicted": picture.predicted}
+        lines = [_titled(picture.name)]
+        lines += [_titled(f"{what}: {', '.join(names) or 'none'}", lines=3) for what, names in labels.items()]
         right = set(picture.true) == set(picture.predicted)
         cell.set_title("\n".join(lines), fontsize=8, loc="left", color=RIGHT if right else WRONG)
+    figure.supxlabel("green: every label is right; red: one or more is not", fontsize=8)
     _write(figure, path)
 
 
@@ -78,7 +81,7 @@ def _grid(count: int, lines: int) -> tuple[Any, list[Any]]:
     return figure, axes[:count]
 
 
-def _titled(text: str) -> str:
-    lines = textwrap.wrap(text, _WIDTH, max_lines=2, placeholder=" …")
+def _titled(text: str, lines: int = 2) -> str:
+    wrapped = textwrap.wrap(text, _WIDTH, max_lines=lines, placeholder=" …")
     # A dollar sign would begin mathematics.
-    return "\n".join(lines).replace("$", r"\$")
+    return "\n".join(wrapped).replace("$", r"\$")

@@ -328,6 +328,18 @@ def _told(file: ImageFile, place: str) -> Iterator[None]:
         raise UserError(f"{what} cannot be read: {reason}") from error
 
 
+def read_image(path: Path, side: int) -> np.ndarray:
+    """Return the image in a file as the store would hold it: (side, side) uint8 in grey.
+
+    Raises
+    ------
+    UserError
+        In one line, where it is missing, damaged or no image.
+    """
+    with _Decoder([ImageFile(path)], lambda index: "") as decoder:
+        return decoder.each([0], lambda image: _square(image, side))[0]
+
+
 def _longest(image: Image.Image) -> int:
     return max(image.size)
 

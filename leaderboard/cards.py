@@ -106,7 +106,8 @@ def _model_card(card: ModelCard) -> RenderableType:
     parts += [""] if card.presets else []
     for preset, changed in card.presets.items():
         parts.append(f"preset [bold]{card.name}@{preset}[/]: {', '.join(f'{k}={v}' for k, v in changed.items())}")
-    parts += ["", f"run it:  zoobench run --model {card.name}"]
+    task = " --task nih-chest-xray14" if card.modality == "image" else ""
+    parts += ["", f"run it:  zoobench run --model {card.name}{task}"]
     return Group(*parts)
 
 

@@ -215,7 +215,7 @@ def predict(
 def explain(
     task: Annotated[str, typer.Option(help="The task of images (a name, or your .toml).")],
     model: Annotated[str, typer.Option(help="The model; its best stored cell on the validation fold answers.")],
-    image: Annotated[Names, typer.Option(help="The id of an image of the task; repeatable.")] = None,
+    image: Annotated[Names, typer.Option(help="An image file, or an id of the task; repeatable.")] = None,
     label: Annotated[
         Names, typer.Option(help="Where it looked for this label; repeatable (default: its answer).")
     ] = None,

@@ -31,7 +31,7 @@ def explained(
         If no image is named, or the folder cannot be made; and as `zoobench.benchmarks.explain.explain` does.
     """
     if not images:
-        raise UserError("nothing to explain: give --image ID, an id of the task as in probabilities.parquet")
+        raise UserError("nothing to explain: give --image, a file or an id of the task as in probabilities.parquet")
     from ..benchmarks.explain import explain
     from ..benchmarks.predict import best_cell
 
@@ -40,14 +40,25 @@ def explained(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"folder {out} cannot be made ({error.strerror or error}): name another with --out") from error
-    return "\n".join(_shown(each, out) for each in found)
+    names = _distinct([each.image for each in found])
+    return "\n".join(_shown(each, out / f"{name}.explained.png") for each, name in zip(found, names, strict=True))
 
 
-def _shown(found: Explanation, out: Path) -> str:
+def _distinct(images: Sequence[str]) -> list[str]:
+    """Return a name for a file of each image: an id may be a path, and two ids may differ in what no name may hold."""
+    names: list[str] = []
+    for image in images:
+        name = re.sub(r"[^\w.-]", "_", image).removesuffix(".png")
+        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+    return names
+
+
+def _shown(found: Explanation, path: Path) -> str:
     from ..benchmarks.pictures import draw_maps
 
-    # An id may be a path.
-    path = out / (re.sub(r"[^\w.-]", "_", found.image).removesuffix(".png") + ".explained.png")
+    lines = [as_lines(found.image, found.answer), *(f"  {remark}" for remark in found.remarks)]
+    if not found.maps:
+        return "\n".join(lines)
     probabilities = dict(found.answer.probabilities)
     draw_maps(path, found.pixels, {f"{label} {probabilities[label]:.2f}": heat for label, heat in found.maps.items()})
-    return f"{as_lines(found.image, found.answer)}\n  {path}"
+    return "\n".join([*lines, f"  {path}"])

@@ -18,6 +18,7 @@ from ..benchmarks.metrics import METRICS
 from ..benchmarks.thresholds import default_policy
 from ..datasets.support.errors import unknown_name
 from .index import one_line
+from .leaks import leak_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -276,10 +277,9 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
     for (hardware, device), short in places.items():
         notes.append(f"{short or 'Hardware'}: {one_line(hardware)}" + (f" ({device})" if accelerated else ""))
     if superseded := sum(row["superseded"] for row in rows):
-        many = superseded > 1
-        of = f"record{'s' * many} of earlier code or settings {'are' if many else 'is'} not shown"
+        of = f"record{'s are' if superseded > 1 else ' is'} of earlier code or settings, and not shown"
         notes.append(f"{superseded} {of}")
-    return [*notes, "Time and memory compare only within one hardware class."]
+    return [*notes, *leak_notes(row["task"] for row in rows), "Time and memory compare only within one hardware class."]
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:

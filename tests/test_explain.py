@@ -14,7 +14,7 @@ from zoobench.benchmarks.predict import best_cell
 from zoobench.datasets.core import TASKS
 from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.errors import UnavailableError, UserError
-from zoobench.leaderboard.explanations import explained
+from zoobench.leaderboard.explanations import _distinct, explained
 
 from .conftest import zoobench
 from .test_image_tasks import PLUGIN, write_squares
@@ -141,12 +141,38 @@ def test_the_command_writes_pictures(asked: tuple[Path, Path], tmp_path: Path) -
         assert picture.width > picture.height, "the image, and beside it the map"
 
 
+def test_a_file_is_explained_as_the_image_that_it_holds(asked: tuple[Path, Path], tmp_path: Path) -> None:
+    plugin, results = asked
+    stored = best_cell("seen-squares", "viewer", results, [plugin], "image")
+    (known,) = explain(stored, ["i3"], ["bright"], [plugin])
+    Image.fromarray(known.pixels).save(tmp_path / "new.png")
+    (found,) = explain(stored, [str(tmp_path / "new.png")], ["bright"], [plugin])
+    np.testing.assert_array_equal(found.pixels, known.pixels)
+    np.testing.assert_array_equal(found.maps["bright"], known.maps["bright"])
+    assert dict(found.answer.probabilities)["bright"] == pytest.approx(dict(known.answer.probabilities)["bright"])
+    (tmp_path / "bad.png").write_bytes(b"PNG")
+    with pytest.raises(UserError, match=r"bad.png is no image"):
+        explain(stored, [str(tmp_path / "bad.png")], [], [plugin])
+
+
+def test_a_model_without_a_map_answers_and_says_so(asked: tuple[Path, Path], tmp_path: Path) -> None:
+    plugin, results = asked
+    text = explained("seen-squares", "eyeless", ["i1"], [], results, [plugin], tmp_path)
+    assert "bright" in text
+    assert text.endswith("model eyeless cannot tell where it looked: take a convolutional network")
+    assert not any(tmp_path.iterdir())
+
+
+def test_pictures_of_ids_that_look_alike_stand_apart() -> None:
+    assert _distinct(["a/b.png", "a_b.png", "c"]) == ["a_b", "a_b-2", "c"]
+
+
 @pytest.mark.parametrize(
     ("model", "image", "label", "words"),
     [
         ("viewer", "i999", [], "task seen-squares has no image called 'i999'"),
         ("viewer", "i1", ["dark"], "unknown label of seen-squares 'dark'"),
-        ("eyeless", "i1", [], "model eyeless cannot tell where it looked"),
+        ("eyeless", "i1", ["bright"], "model eyeless cannot tell where it looked"),
         ("tfidf-logreg", "i1", [], "no stored tfidf-logreg"),
     ],
 )
@@ -162,7 +188,7 @@ def test_what_cannot_be_explained_is_one_line(
 def test_without_captum_it_says_how_to_get_it(asked: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     plugin, results = asked
     monkeypatch.setattr(asking, "NEEDED", ("not_a_package",))
-    with pytest.raises(UnavailableError, match=r"not_a_package: not installed: pip install zoobench\[vision\]"):
+    with pytest.raises(UnavailableError, match=r"not_a_package: not installed: pip install 'zoobench\[vision\]'"):
         explain(best_cell("seen-squares", "viewer", results, [plugin], "image"), ["i1"])
 
 
@@ -172,4 +198,4 @@ def test_texts_are_not_looked_at() -> None:
     assert "task openi-reports is made of texts: ask with `zoobench predict`" in done.stderr
     done = zoobench("explain", "--task", "openi-reports", "--model", "tfidf-logreg")
     assert done.returncode == 2
-    assert "give --image ID" in done.stderr
+    assert "give --image, a file or an id" in done.stderr

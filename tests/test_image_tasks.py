@@ -10,10 +10,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 from zoobench.benchmarks import run
+from zoobench.benchmarks.options import check
 from zoobench.benchmarks.store import Results, read_record
 from zoobench.datasets.core import TASKS
 from zoobench.datasets.prepare import prepare
+from zoobench.datasets.support.errors import UserError
 from zoobench.leaderboard import board
+from zoobench.leaderboard.leaks import leak_notes
+from zoobench.zoo.core import MODELS
 
 PLUGIN = """
 from pathlib import Path
@@ -47,7 +51,7 @@ class Looker:
         batches = [X[start : start + 32].load() for start in range(0, len(X), 32)]
         assert all(batch.dtype == np.uint8 and batch.shape[1:] == (8, 8) for batch in batches)
         assert X.side == 8 and X.names == ("age",)
-        return np.column_stack([np.concatenate(batches).mean(axis=(1, 2)) / 255, X.tabular])
+        return np.column_stack([np.concatenate(batches).mean(axis=(1, 2)) / 255, np.nan_to_num(X.tabular)])
 
     def fit(self, X, y):
         self.means = np.array([self._features(X)[:, k][y[:, k] == 1].min() for k in range(2)])
@@ -113,5 +117,28 @@ def test_an_image_task_runs_and_its_parts_are_scored_apart(tmp_path: Path, plugi
     assert figures["young", "rows"] == part.rows
     assert figures["young", "f1_micro"] == part.values["f1_micro"]
     with Image.open(path.parent / record.attempt / "examples.png") as picture:
-        assert picture.size == (1200, 1440), "sixteen, four in a row"
+        assert picture.size == (1200, 1620), "sixteen, four in a row"
     assert "examples.png" in record.files
+
+
+def test_a_task_of_images_gets_models_that_look() -> None:
+    chosen = check("quick", {"task": "nih-chest-xray14"})
+    assert "resnet18" in chosen.models
+    assert all(MODELS.get(name).card.modality in {"image", "any"} for name in chosen.models)
+    assert "tfidf-logreg" in check("quick", {"task": ["nih-chest-xray14", "openi-reports"]}).models
+
+
+def test_a_run_in_which_nothing_fits_is_refused(tmp_path: Path) -> None:
+    told = "resnet18 reads images, and openi-reports has none: name another task by --task, such as "
+    with pytest.raises(UserError, match=told):
+        run(model="resnet18", results=tmp_path / "r", quiet=True)
+    with pytest.raises(UserError, match="tfidf-logreg reads texts, and nih-chest-xray14 has none"):
+        run(task="nih-chest-xray14", model="tfidf-logreg", results=tmp_path / "r", quiet=True)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_board_says_what_a_protocol_leaks() -> None:
+    (group, exact) = leak_notes(["nih-chest-xray14@published", "nih-chest-xray14", "not-a-task@published"])
+    assert group.startswith("nih-chest-xray14@published leaks (group): images were dealt, not patients")
+    assert exact.startswith("nih-chest-xray14@published leaks (exact): ")
+    assert leak_notes(["openi-reports"]) == []

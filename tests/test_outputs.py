@@ -16,6 +16,7 @@ from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.store import Results, read_record
 from zoobench.benchmarks.thresholds import Thresholds, policies_for
 from zoobench.datasets.core import TaskCard
+from zoobench.datasets.layout import SealedTest
 from zoobench.datasets.support.errors import UserError
 from zoobench.zoo.optimizer_state import load_optimizer, save_optimizer
 
@@ -156,9 +157,9 @@ def pixels_of(path: Path) -> np.ndarray:
 def test_examples_show_the_images_and_who_is_right(tmp_path: Path) -> None:
     dark, bright = np.zeros((16, 16), np.uint8), np.full((16, 16), 255, np.uint8)
     pictures = [
-        Picture(dark, ("Mass",), ("Mass",)),
-        Picture(bright, ("Mass",), ("Edema $x$", "Hernia")),
-        Picture(dark, (), ()),
+        Picture("x.png", dark, ("Mass",), ("Mass",)),
+        Picture("y.png", bright, ("Mass",), ("Edema $x$", "Hernia")),
+        Picture("x.png", dark, (), ()),
     ]
     draw_examples(tmp_path / "p.png", pictures)
     found = pixels_of(tmp_path / "p.png")
@@ -186,23 +187,24 @@ def test_maps_colour_only_what_they_name(tmp_path: Path) -> None:
 
 def test_a_picture_of_anything_else_is_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        Picture(np.zeros((4, 4, 3), np.uint8), (), ())
+        Picture("z", np.zeros((4, 4, 3), np.uint8), (), ())
 
 
 SQUARES = TaskCard(
     name="squares", title="t", description="d", version=1, kind="multilabel", modality="image", labels=("a", "b"),
     primary_metric="f1_macro", group="none", licence="CC0-1.0", source="generated", citation="none", image_size=8,
 )  # fmt: skip
+TEST = SealedTest(np.array(["0", "1"], dtype=object), np.arange(2), np.zeros((2, 2), np.uint8), {})
 FOUND = (np.zeros((2, 2), np.float32), Thresholds("global", (0.5, 0.5)))
 
 
 def test_without_matplotlib_the_record_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "missing_modules", lambda names: names)
-    (note,) = outputs.picture_examples(tmp_path, SQUARES, tmp_path, np.zeros((2, 2), np.uint8), FOUND)
+    (note,) = outputs.picture_examples(tmp_path, SQUARES, tmp_path, TEST, FOUND)
     assert "matplotlib is not installed" in note
     assert not any(tmp_path.iterdir())
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_scores(tmp_path: Path) -> None:
-    (note,) = outputs.picture_examples(tmp_path, SQUARES, tmp_path / "gone", np.zeros((2, 2), np.uint8), FOUND)
+    (note,) = outputs.picture_examples(tmp_path, SQUARES, tmp_path / "gone", TEST, FOUND)
     assert note.startswith("no picture of examples: FileNotFoundError: ")

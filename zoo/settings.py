@@ -98,7 +98,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "tabular": "What is known beside the image (age, sex, view) is read too",
         "levels": "Stages of the backbone that the feature pyramid joins; none: the last one, pooled",
         "backbone": "The network before the last layer",
-        "balance": "How often rows of the training fold are read: as they are, or as system 2 balanced them",
+        "balance": "How often training rows are read: once each, or balanced as published for chest X-rays",
         "cycles": "Rounds of epochs; loss=published raises the weights of weak labels in the third",
         "optimizer": "What takes the steps",
         "schedule": "How the learning rate falls",
