@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from ..benchmarks.metrics import METRICS
 from ..benchmarks.thresholds import default_policy
 from ..datasets.support.errors import unknown_name
 from .index import one_line
-from .leaks import leak_notes
+from .sheet_notes import table_notes, told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,15 +209,10 @@ def _metric(name: str, done: list[Row]) -> Column:
     return Column(name, heading, [_or_missing(row[name], "{:.3f}".format) for row in done])
 
 
-_WAY = re.compile(r"=/(?:(?!, \w+=).)*/(?=[^/]+/[^/]+?(?:, \w+=|$))")
-
-
 def _model(row: Row) -> str:
     name = row["model"] + (f"@{row['preset']}" if row["preset"] not in {"", "default"} else "")
     name += f", {row['mode']}" if row["mode"] != "default" else ""
-    # Of a local folder the end of its path: the whole would push the other settings out of sight.
-    settings = _WAY.sub("=.../", row["settings"])
-    return one_line(name + (f" ({settings})" if settings else ""))
+    return one_line(name + (f" ({row['settings']})" if row["settings"] else ""))
 
 
 def _value(row: Row) -> str:
@@ -277,9 +271,9 @@ def _notes(rows: list[Row], places: Places) -> list[str]:
     for (hardware, device), short in places.items():
         notes.append(f"{short or 'Hardware'}: {one_line(hardware)}" + (f" ({device})" if accelerated else ""))
     if superseded := sum(row["superseded"] for row in rows):
-        of = f"record{'s are' if superseded > 1 else ' is'} of earlier code or settings, and not shown"
-        notes.append(f"{superseded} {of}")
-    return [*notes, *leak_notes(row["task"] for row in rows), "Time and memory compare only within one hardware class."]
+        what, are = ("record", "is") if superseded == 1 else ("records", "are")
+        notes.append(f"{superseded} {what} of earlier code or settings {are} not shown")
+    return [*notes, *table_notes(rows), "Time and memory compare only within one hardware class."]
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
@@ -312,7 +306,7 @@ def _width(columns: Iterable[Column]) -> int:
 def _print_tables(frame: pd.DataFrame, console: Console) -> None:
     from rich.text import Text
 
-    rows = _rows(frame)
+    rows = told_apart(_rows(frame))
     places = _places(rows)
     gone: dict[str, None] = {}
     for sheet in _sheets(rows, places):
@@ -378,7 +372,7 @@ def _reasons(columns: Sequence[Column], console: Console) -> Table:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    rows = _rows(frame)
+    rows = told_apart(_rows(frame))
     places = _places(rows)
     parts = []
     for sheet in _sheets(rows, places):

@@ -18,6 +18,7 @@ from zoobench.benchmarks.metrics import METRICS
 from zoobench.benchmarks.store import RECORD, RESAMPLES
 from zoobench.leaderboard import board, index, rank
 from zoobench.leaderboard.frame import COLUMNS
+from zoobench.leaderboard.sheet_notes import table_notes, told_apart
 from zoobench.leaderboard.tables import FORMATS, render, show
 
 from .records import STRONG, WEAK, Cell, outcome, store_four
@@ -321,9 +322,17 @@ def test_of_a_folder_the_end_of_its_path_is_shown(results: Path) -> None:
     for name in ("a/final", "b/final"):
         Cell(f"tuned-{name[0]}", STRONG, changes={"settings": {"encoder": long + name, "epochs": 3}}).store(results)
     text = render(board(results=results), "md")
-    assert "encoder=.../a/final, epochs=3" in text.replace("\\", "")
-    assert "encoder=.../b/final, epochs=3" in text.replace("\\", "")
+    assert "(encoder=.../a/final)" in text.replace("\\", "")
+    assert "(encoder=.../b/final)" in text.replace("\\", "")
+    assert "all with epochs=3" in text
     assert long not in text
+
+
+def test_of_a_shared_folder_the_end_of_its_path_is_shown(results: Path) -> None:
+    for name in ("a", "b"):
+        Cell(f"tuned-{name}", STRONG, changes={"settings": {"encoder": "/disks/with/a/long/way/final"}}).store(results)
+    text = render(board(results=results), "md").replace("\\", "")
+    assert "all with encoder=.../way/final, where a model has that" in text
 
 
 def test_colour_only_on_a_terminal(results: Path) -> None:
@@ -352,3 +361,25 @@ def test_a_board_needs_no_framework_and_its_import_nothing(results: Path) -> Non
         "assert not {'torch', 'tensorflow', 'keras', 'optuna', 'sklearn', 'scipy', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_settings_that_tell_no_row_from_another_stand_below() -> None:
+    def row(model: str, settings: str, task: str = "t") -> dict[str, str]:
+        return {"task": task, "model": model, "settings": settings}
+
+    rows = [
+        row("a", "loss=focal, size=64, weights=none"),
+        row("a", "size=64, weights=none"),
+        row("b", "epochs=1, size=64, weights=none"),
+        row("c", ""),
+        row("d", "depth=3"),
+        row("d", "depth=3, weights=path"),
+        row("a", "size=64", task="other"),
+    ]
+    found = told_apart(rows)
+    assert [each["settings"] for each in found] == [
+        *("loss=focal, weights=none", "weights=none", "epochs=1, weights=none", "", "", "weights=path"),
+        "size=64",
+    ], "one weights is another's, and a task of one row shares nothing"
+    assert table_notes(found) == ["t: all with depth=3, size=64, where a model has that"]
+    assert rows[0]["settings"].startswith("loss"), "the frame's own rows stay"
