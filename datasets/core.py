@@ -23,8 +23,8 @@ Kind = Literal["multilabel", "multiclass"]
 Modality = Literal["text", "image"]
 Fold = Literal["train", "validation", "test"]
 FOLDS: tuple[Fold, ...] = get_args(Fold)
-UNSEEN = "unseen"
-"""The part of the test fold whose inputs stand in no other fold, where that is not all of it."""
+UNSEEN, UNSEEN_GROUP = "unseen", "unseen-group"
+"""The parts of the test fold whose inputs, or whose groups, stand in no other fold, where that is not all of it."""
 Leak = Literal["group", "exact", "near"]
 """What may stand in two folds: a group, an input equal to the letter, a near-identical text."""
 
@@ -187,8 +187,10 @@ class Examples:
         if len(lengths) != 1:
             raise ValueError(f"ids, inputs, targets, groups, columns, folds or subsets differ in length: {lengths}")
         for name, mask in self.subsets.items():
-            if name == UNSEEN or mask.dtype.kind != "b":
-                raise ValueError(f"subset {name!r} must be of type bool, and have another name than {UNSEEN!r}")
+            if name in {UNSEEN, UNSEEN_GROUP} or mask.dtype.kind != "b":
+                raise ValueError(
+                    f"subset {name!r} must be of type bool, and have another name than {UNSEEN!r} and {UNSEEN_GROUP!r}"
+                )
         dealt = set() if self.folds is None else set(self.folds.tolist())
         if not dealt <= {-1, *range(len(FOLDS))}:
             raise ValueError(f"folds must be whole numbers from -1 (left out) to {len(FOLDS) - 1}")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import FOLDS, UNSEEN, Examples, Fold
+from .core import FOLDS, UNSEEN, UNSEEN_GROUP, Examples, Fold
 from .images import PIXELS, Images
 from .support.texts import Texts
 
@@ -146,11 +146,13 @@ def _write_sealed(path: Path, examples: Examples, dealt: np.ndarray, test: np.nd
 
 
 def _subsets(examples: Examples, dealt: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the task's own subsets, and `UNSEEN`: inputs that do not stand in train or validation."""
+    """Return the task's own subsets, and those of which input or group stand in neither train nor validation."""
     contents = examples.contents()
-    known = set(contents[(dealt == FOLDS.index("train")) | (dealt == FOLDS.index("validation"))])
+    offered = (dealt == FOLDS.index("train")) | (dealt == FOLDS.index("validation"))
+    known = set(contents[offered])
     unseen = np.fromiter((content not in known for content in contents), bool, len(contents))
-    return {**examples.subsets, UNSEEN: unseen}
+    strangers = ~np.isin(examples.groups, examples.groups[offered])
+    return {**examples.subsets, UNSEEN: unseen, UNSEEN_GROUP: strangers}
 
 
 def _table(tabular: tuple[str, ...], examples: Examples) -> pa.Table:

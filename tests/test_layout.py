@@ -43,6 +43,19 @@ def test_columns_and_subsets_are_laid_out_and_the_unseen_found(source):
         np.testing.assert_array_equal(columns(X[::-2])["year"], rows[::-2] / 2)
 
 
+def test_rows_of_groups_that_nobody_was_trained_on_are_a_part(source):
+    examples = replace(make(), groups=np.arange(300) // 3)
+    dealt = np.random.default_rng(0).choice(3, 300, p=[0.5, 0.2, 0.3])
+    leaks = {"": Protocol(description="rows were dealt", leaks={"group": "rows were dealt, not groups"})}
+    prepared = prepare(Counted(replace(examples, folds=dealt), source, protocols=leaks).task)
+    sealed = prepared.sealed_test()
+    others = set(examples.groups[dealt < 2])
+    number = np.array([int(key.partition("-")[2]) for key in sealed.ids])
+    strangers = sealed.subsets["unseen-group"]
+    assert strangers.tolist() == [group not in others for group in examples.groups[number]]
+    assert 0 < strangers.sum() < len(strangers)
+
+
 def test_texts_take_their_columns_along_and_are_plain_arrays_elsewhere():
     texts = Texts(["a", "b", "c"], {"year": np.array([1, 2, 3])})
     for rows, expected in ((np.array([2, 0]), [3, 1]), (np.array([True, False, True]), [1, 3]), (slice(1, 2), [2])):
