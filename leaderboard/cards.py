@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..datasets.core import TASKS, Protocol, TaskCard
-from ..datasets.support.errors import unknown_name
+from ..datasets.support.errors import UserError, unknown_name
 from ..zoo.core import MODELS, Choice, ModelCard, Range, split_name
 from ..zoo.settings import within
 
@@ -182,3 +183,16 @@ def _facts(facts: dict[str, str]) -> Table:
     for name, value in facts.items():
         table.add_row(name, escape(value))
     return table
+
+
+def leak_notes(names: Iterable[str]) -> list[str]:
+    """Return a line for each leak of each task, as ``name@protocol``; none for an unknown task."""
+    notes = []
+    for name in sorted(set(names)):
+        base, _, protocol = name.partition("@")
+        if not protocol:
+            continue
+        with contextlib.suppress(UserError):  # its plug-in or file is not at hand
+            found = TASKS.get(base).card.protocols.get(protocol)
+            notes += [f"{name} leaks ({what}): {why}" for what, why in (found.leaks if found else {}).items()]
+    return notes

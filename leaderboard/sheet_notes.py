@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from ..datasets.core import TASKS
-from ..datasets.support.errors import UserError
 
 Row = dict[str, Any]
 _WAY = re.compile(r"=/(?:(?!, \w+=).)*/(?=[^/]+/[^/]+?(?:, \w+=|$))")
@@ -61,22 +57,11 @@ def _shared(rows: Sequence[Row]) -> frozenset[str]:
 
 def table_notes(rows: Sequence[Row]) -> list[str]:
     """Return a line for the settings that rows of a task share, and for each leak that a protocol declares."""
+    from .cards import leak_notes
+
     sharing: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.get(SHARED):
             sharing.setdefault(row[SHARED], {})[row["task"]] = None
     lines = [f"{', '.join(tasks)}: all with {words}, where a model has that" for words, tasks in sharing.items()]
     return lines + leak_notes(row["task"] for row in rows)
-
-
-def leak_notes(names: Iterable[str]) -> list[str]:
-    """Return a line for each leak of each task, as ``name@protocol``; none for an unknown task."""
-    notes = []
-    for name in sorted(set(names)):
-        base, _, protocol = name.partition("@")
-        if not protocol:
-            continue
-        with contextlib.suppress(UserError):  # its plug-in or file is not at hand
-            found = TASKS.get(base).card.protocols.get(protocol)
-            notes += [f"{name} leaks ({what}): {why}" for what, why in (found.leaks if found else {}).items()]
-    return notes

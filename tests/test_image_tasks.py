@@ -16,7 +16,7 @@ from zoobench.datasets.core import TASKS
 from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.errors import UserError
 from zoobench.leaderboard import board
-from zoobench.leaderboard.sheet_notes import leak_notes
+from zoobench.leaderboard.cards import leak_notes
 from zoobench.zoo.core import MODELS
 
 PLUGIN = """

@@ -18,6 +18,7 @@ from zoobench.datasets.core import Kind
 from zoobench.datasets.images import Images
 from zoobench.datasets.support.errors import UnavailableError, UserError
 from zoobench.datasets.support.files import read_json, write_json
+from zoobench.datasets.support.thinning import KEPT_ALONE
 from zoobench.datasets.tasks import nih_chest_xray14
 from zoobench.datasets.tasks.nih_chest_xray14 import CARD as NIH
 from zoobench.zoo import image_speed
@@ -145,7 +146,7 @@ def test_the_formula_gives_the_published_weights_of_the_rows_that_the_original_c
     known = nih_chest_xray14.entries(nih_chest_xray14.metadata())
     targets, rng = nih_chest_xray14.targets_of(known.findings), np.random.default_rng(0)
     kept = np.ones(len(targets), bool)
-    for finding, share in nih_chest_xray14.KEPT_ALONE.items():
+    for finding, share in KEPT_ALONE.items():
         rows = rng.permutation(np.flatnonzero(known.findings == finding))
         kept[rows[round(share * len(rows)) :]] = False
     fold = targets[kept & (rng.random(len(kept)) < 0.72)]

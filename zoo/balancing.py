@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets.tasks.nih_chest_xray14 import KEPT_ALONE, NO_FINDING
+from ..datasets.support.thinning import KEPT_ALONE, NO_FINDING
 
 PUBLISHED_ROWS = 32829
 """Images in the training fold of nih-chest-xray14@published, which the published floors belong to."""

@@ -12,6 +12,7 @@ from ..fetch import RawFile, compare_counts, data_folder, fetch, local, packaged
 from ..support.archives import members
 from ..support.errors import UserError
 from ..support.files import sha256_file
+from ..support.thinning import KEPT_ALONE, NO_FINDING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ..pixels import ImageFile
 
 NAME = "nih-chest-xray14"
-NO_FINDING = "No Finding"
 _HOME = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 _MIRROR = "https://huggingface.co/datasets/alkzar90/NIH-Chest-X-ray-dataset/resolve/main/data"
 ARCHIVES = tuple(
@@ -102,8 +102,6 @@ CARD = TaskCard(
 )
 # Of the table as torchxrayvision 1.5.7 ships it: the folds that the card pins are those of its rows.
 _METADATA_SHA256 = "9d4de640ee4f760215d8be98376b20387ca52f9c6b4d1b727cb588fb82f40b80"
-# The share that the protocol "published" keeps of images with this finding and no other.
-KEPT_ALONE = {NO_FINDING: 0.10, "Infiltration": 0.15, "Effusion": 0.50, "Atelectasis": 0.50}
 _AGES = {"age-0-17": (0, 17), "age-18-39": (18, 39), "age-40-64": (40, 64), "age-65-and-over": (65, 100)}
 _SEX = {"M": 0.0, "F": 1.0}
 _VIEW = {"PA": 0.0, "AP": 1.0}
