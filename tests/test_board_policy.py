@@ -87,7 +87,8 @@ def test_an_unknown_policy_is_named(results: Path) -> None:
 
 
 def test_the_committed_records_are_read_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "cells").symlink_to(COMMITTED / "cells")
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "openi-reports").symlink_to(COMMITTED / "cells" / "openi-reports")
     own, found = rows(tmp_path), rows(tmp_path, policy="dynamic")
     assert own["value"].notna().all()
     assert set(found["policy"]) == {"dynamic"}
