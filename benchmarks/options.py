@@ -150,17 +150,20 @@ def check(suite: str, options: RunOptions) -> Request:
     )
 
 
+def _made_of(tasks: Sequence[str]) -> set[str]:
+    """Return the modalities of tasks."""
+    return {TASKS.get(split_name(task)[0]).card.modality for task in tasks}
+
+
 def _usual(suite: Mapping[str, Any], tasks: Sequence[str]) -> Sequence[str]:
     """Return the models of a suite; those for images where all tasks are made of them."""
-    images = all(TASKS.get(split_name(task)[0]).card.modality == "image" for task in tasks)
-    return suite.get("image_models", suite["models"]) if images else suite["models"]
+    return suite.get("image_models", suite["models"]) if _made_of(tasks) == {"image"} else suite["models"]
 
 
 def _check_inputs(tasks: Sequence[str], models: Sequence[str]) -> None:
     """Refuse a run in which no model reads what any task is made of."""
-    there = {"any", *(TASKS.get(split_name(task)[0]).card.modality for task in tasks)}
     cards = [MODELS.get(split_name(model)[0]).card for model in models]
-    if any(card.modality in there or "any" in (card.modality,) for card in cards):
+    if {card.modality for card in cards} & {"any", *_made_of(tasks)}:
         return
     reads = cards[0].modality
     fitting = [name for name, task in TASKS.entries().items() if task.card.modality == reads]
