@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import Annotated, NoReturn, Optional
 
 import typer
 
-from ..datasets.support.errors import UnavailableError, UserError, unknown_name
+from ..datasets.support.errors import UnavailableError, UserError
+from .console import (
+    Names,
+    Plugins,
+    Results,
+    check_format,
+    load_plugins,
+    print_list,
+    print_rich,
+    print_text,
+    show_board,
+    warn,
+)
 from .data_cli import data_app
-
-if TYPE_CHECKING:
-    from .frame import Board
 
 app = typer.Typer(
     name="zoobench",
@@ -29,16 +37,6 @@ app = typer.Typer(
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
-
-Results = Annotated[
-    str | None,
-    typer.Option("--results", metavar="DIR", help="Results folder (default: ZOOBENCH_RESULTS, or ./zoobench-results)."),
-]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="Python file that adds models or tasks."),
-]
-Names = Optional[list[str]]  # noqa: UP045 - typer reads annotations at run time on every supported Python
 
 
 @app.command()
@@ -78,15 +76,15 @@ def run(
     if finished.records:
         _print_board(finished.request.results, list(finished.request.tasks))
     if finished.interrupted:
-        _warn("stopped; what is done is kept, and the same command goes on from there")
+        warn("stopped; what is done is kept, and the same command goes on from there")
         raise typer.Exit(130)
     if faults := finished.faults:
-        _warn(f"{len(faults)} of {len(finished.records)} cells failed")
+        warn(f"{len(faults)} of {len(finished.records)} cells failed")
         for stored in (*finished.kept, *finished.made):
             if stored.record in faults:
-                _warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
+                warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
     for line in finished.refused:
-        _warn(line)
+        warn(line)
     if finished.refused or finished.faults:
         raise typer.Exit(2 if finished.refused else 1)
 
@@ -107,9 +105,9 @@ def board(
     from ..datasets.own import name_of
     from .frame import load_board
 
-    _check_format(format)
+    check_format(format)
     folder = Path(results or default_results())
-    _show(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
+    show_board(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
 
 
 @app.command()
@@ -118,9 +116,9 @@ def tasks(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fa
     from ..datasets.core import TASKS, as_mapping
     from .cards import task_table
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     cards = [task.card for task in TASKS.entries().values()]
-    _list(as_json, [as_mapping(card) for card in cards], lambda: task_table(cards))
+    print_list(as_json, [as_mapping(card) for card in cards], lambda: task_table(cards))
 
 
 @app.command()
@@ -129,9 +127,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     from ..zoo.core import MODELS
     from .cards import model_mapping, model_table
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     cards = [model.card for model in MODELS.entries().values()]
-    _list(as_json, [model_mapping(card) for card in cards], lambda: model_table(cards))
+    print_list(as_json, [model_mapping(card) for card in cards], lambda: model_table(cards))
 
 
 @app.command()
@@ -141,8 +139,8 @@ def show(
     """Show the card of a task, a model or a suite."""
     from .cards import card_of
 
-    _load_plugins(plugin)
-    _print(card_of(name))
+    load_plugins(plugin)
+    print_rich(card_of(name))
 
 
 @app.command()
@@ -155,7 +153,7 @@ def hardware(
     from .cards import hardware_table
 
     found = measure(choose_device(device))
-    _list(as_json, found.as_json(), lambda: hardware_table(found))
+    print_list(as_json, found.as_json(), lambda: hardware_table(found))
 
 
 @app.command()
@@ -206,9 +204,9 @@ def predict(
 
     folder = Path(results or default_results())
     answers, remarks = answer(task, model, (text or [], csv, column), folder, plugin or [], format)
-    _print_text(answers)
+    print_text(answers)
     for remark in remarks:
-        _warn(remark)
+        warn(remark)
 
 
 @app.command()
@@ -228,7 +226,7 @@ def explain(
     from .explanations import explained
 
     folder = Path(results or default_results())
-    _print_text(explained(task, model, image or [], label or [], folder, plugin or [], out))
+    print_text(explained(task, model, image or [], label or [], folder, plugin or [], out))
 
 
 def main() -> NoReturn:
@@ -237,10 +235,10 @@ def main() -> NoReturn:
     try:
         status = app(standalone_mode=False)
     except (UserError, UnavailableError) as error:
-        _warn(" ".join(str(error).split()))
+        warn(" ".join(str(error).split()))
         status = 2
     except (KeyboardInterrupt, typer.Abort):
-        _warn("stopped")
+        warn("stopped")
         status = 130
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; Python would complain once more when it flushes at exit.
@@ -249,7 +247,7 @@ def main() -> NoReturn:
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         mend = ": make room, or set ZOOBENCH_CACHE to a folder with more" if full else ""
-        _warn(f"{error.filename or 'output'}: {error.strerror or error}{mend}")
+        warn(f"{error.filename or 'output'}: {error.strerror or error}{mend}")
         status = 2
     except Exception as error:
         status = _usage(error)
@@ -264,7 +262,7 @@ def _usage(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message())
     else:
-        _warn(f"{' '.join(message().split()).rstrip('.')}. See --help.")
+        warn(f"{' '.join(message().split()).rstrip('.')}. See --help.")
     return 2
 
 
@@ -282,55 +280,12 @@ def _settings(pairs: list[str]) -> dict[str, str]:
     return settings
 
 
-def _load_plugins(paths: list[Path] | None) -> None:
-    from ..benchmarks.options import load_plugin
-
-    for path in paths or []:
-        load_plugin(path)
-
-
-def _list(as_json: bool, values: Any, table: Any) -> None:
-    if as_json:
-        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
-    else:
-        _print(table())
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    Console().print(renderable, highlight=False)
-
-
-def _print_text(text: str) -> None:
-    typer.echo(text, nl=not text.endswith("\n"))
-
-
 def _print_board(results: Path, tasks: list[str]) -> None:
     from .frame import Board, load_board
 
     loaded = load_board(results)
     ours = loaded.frame["task"].isin(tasks).to_numpy()
-    _show(Board(loaded.frame.loc[ours], loaded.problems), "table")
-
-
-def _check_format(format: str) -> None:
-    from .tables import FORMATS
-
-    if format not in FORMATS:
-        raise unknown_name("format", format, FORMATS)
-
-
-def _show(loaded: Board, format: str) -> None:
-    from . import tables
-
-    for problem in loaded.problems:
-        _warn(problem)
-    tables.show(loaded.frame, format)
-
-
-def _warn(line: str) -> None:
-    typer.echo(f"zoobench: {line}", err=True)
+    show_board(Board(loaded.frame.loc[ours], loaded.problems), "table")
 
 
 if __name__ == "__main__":

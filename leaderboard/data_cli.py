@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..datasets.support.errors import UserError
+from .console import Plugins, load_plugins, warn
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,10 +23,6 @@ data_app = typer.Typer(help="List, prepare, audit and report data.", no_args_is_
 Subject = Annotated[
     str, typer.Argument(metavar="TASK[@PROTOCOL]", help="A task of `zoobench data list`, or a .toml of your own.")
 ]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="Python file that adds tasks; repeatable."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -35,7 +32,7 @@ def list_tasks(as_json: AsJson = False, plugin: Plugins = None) -> None:
     from ..datasets.core import TASKS
     from .data_tables import listing, listing_view
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     found = [listing(task) for task in TASKS.entries().values()]
     _show([each.as_json() for each in found], listing_view(found), as_json)
 
@@ -55,7 +52,7 @@ def prepare(
     if resplit:
         own.resplit(subject)
     task, protocol = _subject(subject, plugin)
-    _say(f"preparing {_name(task, protocol)} …")
+    warn(f"preparing {_name(task, protocol)} …")
     prepared = prepare_task(task, protocol)
     _show(prepared_mapping(prepared), prepared_view(prepared), as_json)
 
@@ -75,7 +72,7 @@ def audit(
     task, protocol = _subject(subject, plugin)
     audits = []
     for each in task.card.protocols if all_protocols else [protocol]:
-        _say(f"auditing {_name(task, each)} …")
+        warn(f"auditing {_name(task, each)} …")
         audits.append(_audit(task, each))
         if not as_json:
             _print([*([""] if len(audits) > 1 else []), *audit_view(audits[-1])])
@@ -96,7 +93,7 @@ def report(
     from ..datasets.report import write_report
 
     task, protocol = _subject(subject, plugin)
-    _say(f"describing {_name(task, protocol)} …")
+    warn(f"describing {_name(task, protocol)} …")
     for path in write_report(task, protocol, out):
         typer.echo(f"wrote {path}")
 
@@ -106,7 +103,7 @@ def _subject(subject: str, plugin: Sequence[Path] | None) -> tuple[Task, str]:
     from ..datasets.own import task_of
     from ..datasets.prepare import check_requirements
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     base, protocol = _split(subject)
     task = task_of(base)
     task.card.under(protocol)
@@ -137,17 +134,6 @@ def _audit(task: Task, protocol: str) -> Audit:
 
 def _name(task: Task, protocol: str) -> str:
     return f"{task.card.name}@{protocol}" if protocol else task.card.name
-
-
-def _load_plugins(paths: Sequence[Path] | None) -> None:
-    for path in paths or []:
-        from ..benchmarks.options import load_plugin
-
-        load_plugin(path)
-
-
-def _say(line: str) -> None:
-    typer.echo(f"zoobench: {line}", err=True)
 
 
 def _show(values: Any, parts: Iterable[RenderableType], as_json: bool) -> None:
