@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,12 +55,28 @@ def tiny_classes():
 """
 
 
+def _share(nodeid: str) -> str:
+    """Name the tests that one process runs together: a file, or the contract of one model on one kind of task."""
+    file, _, test = nodeid.partition("::")
+    return test.rpartition("-")[0] if file.endswith("test_model_contract.py") and "-" in test else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal tests to processes by file, and those of the model contract by model: one process would be last by far."""
-    for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        model = params["bench"][0] if "bench" in params else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {model}"))
+    """Begin with the files that train models: a process that came to one last would be last by far."""
+    long = {_share(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: _share(item.nodeid) not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal tests to processes by `_share`: what a file sets up once would be set up in every process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByShare(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _share(nodeid)
+
+    return ByShare(config, log)
 
 
 @pytest.fixture(scope="session")
