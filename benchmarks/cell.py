@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ..datasets.support.files import sha256_json
@@ -31,6 +31,8 @@ class Cell:
         Handed to the fit as its scorer, and tuned for by the thresholds.
     folders
         Content hash of each setting that names a local folder.
+    tuning
+        How the configuration is searched for, from `config` on: the budget and the space; empty where it is not.
     """
 
     task: str
@@ -46,11 +48,12 @@ class Cell:
     source_sha256: str
     primary_metric: str
     folders: Mapping[str, str]
+    tuning: Mapping[str, Scalar | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} must be from 0 to 2^32 - 1")
-        for name in ("config", "settings", "folders"):
+        for name in ("config", "settings", "folders", "tuning"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
@@ -78,7 +81,15 @@ class Cell:
             "metric": self.primary_metric,
             "folders": dict(self.folders),
         }
+        if self.tuning:
+            parts["tuning"] = dict(self.tuning)
         return sha256_json(parts)[:20]
+
+    @property
+    def study_key(self) -> str:
+        """Name the study of a tuned cell: 20 hexadecimal digits, whatever its budget, so that a larger one goes on."""
+        untuned = replace(self, tuning={})
+        return sha256_json([untuned.fit_key, self.tuning["space"]])[:20]
 
     @property
     def derived_seed(self) -> int:

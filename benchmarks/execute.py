@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,37 +15,34 @@ from typing import Any
 import numpy as np
 from filelock import Timeout
 
-from ..datasets.core import FOLDS, TASKS, Fold, as_mapping
-from ..datasets.fetch import raw_folders
-from ..datasets.folds import split_path
-from ..datasets.layout import SealedTest, load_ids, load_training
-from ..datasets.support.files import atomic_path
-from ..datasets.support.folders import cache_root
+from ..datasets.core import FOLDS, Fold
+from ..datasets.layout import SealedTest, load_training
 from ..zoo.adapter import LOSSES, OPTIMIZER
-from .engines.local import Ending, Limits, LocalEngine
+from .engines.local import Ending, LocalEngine
 from .engines.servers import server_of
 from .hardware import Hardware, revision, versions
-from .job import ARTEFACT, LOG, Event, Job, Outcome
-from .job import PROBABILITIES as RAW
+from .job import ARTEFACT, LOG, Event, Outcome
+from .launch import Launcher, read_probabilities
 from .metrics import METRIC_VERSION
 from .options import Request
-from .outputs import picture_examples, write_outputs
+from .outputs import picture_examples, write_columns, write_outputs, write_probabilities, write_rows
 from .plan import Planned
-from .record import Memory, Record, Speed, Status, Timings
-from .scoring import Scored, evaluate, refuse
+from .record import Memory, Record, Speed, Timings
+from .scoring import Scored, evaluate
 from .store import (
     PROBABILITIES,
     RECORD,
     RESAMPLES,
+    TRIALS,
     Results,
     Stored,
     discard,
     hash_files,
     lock,
     read_record,
-    temporary,
 )
 from .thresholds import Thresholds
+from .tuning import StoppedError, Tuned, Tuner
 
 LOG_BYTES = 1_000_000
 _SOFTWARE = {
@@ -72,10 +68,10 @@ class Executor:
         self, request: Request, results: Results, hardware: Hardware, engine: LocalEngine, features: Path
     ) -> None:
         self._request, self._results, self._hardware = request, results, hardware
-        self._engine, self._features = engine, features
+        self._engine, self.launcher = engine, Launcher(request, hardware, engine, features)
         self._before: dict[str, str] = {}
         self._revision = revision()
-        self.side_by_side = request.jobs
+        self.tuner = Tuner(results, self.launcher, request.budget) if request.budget else None
         self.broken: Mapping[str, str] = {}
         self.problems: list[str] = []
         self._sealed: dict[Path, SealedTest] = {}
@@ -159,12 +155,25 @@ class Executor:
         return None
 
     def _run(self, planned: Planned, key: str, on_event: Callable[[Event], None]) -> Stored | None:
-        start = time.monotonic()
-        server = server_of(planned.model.card, planned.cell.config)
-        reason = self.broken.get(server)
+        reason = self.broken.get(server_of(planned.model.card, planned.cell.config))
         obstacle = planned.obstacle or (("unavailable", reason) if reason else None)
         if obstacle is not None:
             return self._results.commit(self._record(planned, key, Outcome(*obstacle), {}), None)
+        tuned: Tuned | None = None
+        if planned.search is not None and self.tuner is not None:
+            try:
+                answer = self.tuner.tune(planned, planned.search, on_event)
+            except StoppedError:
+                return None
+            if isinstance(answer, Outcome):
+                return self._results.commit(self._record(planned, key, answer, {}), None)
+            tuned = answer
+            planned = replace(planned, cell=replace(planned.cell, config=tuned.config))
+        return self._fit(planned, key, on_event, tuned)
+
+    def _fit(self, planned: Planned, key: str, on_event: Callable[[Event], None], tuned: Tuned | None) -> Stored | None:
+        """Run a cell's process to its end, score and store it; None if the run was stopped before."""
+        start = time.monotonic()
         scratch = self._results.scratch()
         history: list[dict[str, float]] = []
 
@@ -174,13 +183,9 @@ class Executor:
             on_event(event)
 
         try:
-            temporary(scratch).mkdir(mode=0o700)
-            job = self._job(planned, scratch)
-            limits = Limits(self._request.timeout, self._request.memory_gb)
-            ending = self._engine.run(job, server, limits, listen)
+            outcome, ending = self.launcher.run(planned, planned.cell, scratch, listen)
             if ending.cause == "stopped":
                 return None
-            outcome = judge(ending, Outcome.read(scratch), limits)
             staged = scratch / "staged"
             staged.mkdir()
             outcome, scored = self._score(planned, outcome, scratch, staged)
@@ -189,57 +194,23 @@ class Executor:
                 if (scratch / name).exists():
                     (scratch / name).rename(staged / name)
             wall = time.monotonic() - start
-            rest = {"history": _finite(history), "wall": wall, "ending": ending}
+            rest = {"history": _finite(history), "wall": wall, "ending": ending, "tuned": tuned}
             record = self._record(planned, key, outcome, rest, scored)
             write_outputs(record, staged)
+            if tuned is not None:
+                write_rows(staged / TRIALS, tuned.columns, tuned.trials)
             return self._results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
         finally:
             discard(scratch)
-
-    def _job(self, planned: Planned, scratch: Path) -> Job:
-        cell, prepared = planned.cell, planned.prepared
-        raw = [str(path) for path in (*raw_folders(TASKS.entries()), *planned.sources)]
-        return Job(
-            model=cell.model,
-            module=planned.model.module,
-            config=cell.config,
-            card=as_mapping(planned.card),
-            protocol=cell.protocol,
-            seed=cell.derived_seed,
-            device=self._request.device,
-            threads=self._threads,
-            plugins=tuple(str(path) for path in self._request.plugins),
-            source_sha256=cell.source_sha256,
-            public=str(prepared.folder / "public"),
-            sealed=(str(cache_root() / "tasks"), str(split_path(cell.task).parent), *raw),
-            features=str(self._features),
-            scope={
-                "data": prepared.fingerprint,
-                "hardware": self._hardware.class_id,
-                "device": self._request.device,
-                "threads": self._threads,
-            },
-            out=str(scratch),
-            temporary=str(temporary(scratch)),
-        )
-
-    @property
-    def _threads(self) -> int:
-        return max(1, self._request.threads // self.side_by_side)
 
     def _score(self, planned: Planned, outcome: Outcome, scratch: Path, staged: Path) -> tuple[Outcome, Scored | None]:
         """Score what the process answered; probabilities that are none turn the outcome into a failure."""
         if outcome.status != "ok":
             return outcome, None
         card, prepared = planned.card, planned.prepared
-        try:
-            with np.load(scratch / RAW, allow_pickle=False) as kept:
-                found: dict[Fold, np.ndarray] = {fold: kept[fold].astype(np.float32) for fold in FOLDS}
-        except (OSError, ValueError, KeyError) as error:
-            return replace(outcome, status="failed", reason=f"the probabilities cannot be read back: {error}"), None
-        for fold in reversed(FOLDS):
-            if reason := refuse(card.kind, found[fold], prepared.rows[fold], len(card.labels)):
-                return replace(outcome, status="failed", reason=f"{reason} ({fold} fold)"), None
+        outcome, found = read_probabilities(planned, outcome, scratch, FOLDS)
+        if not found:
+            return outcome, None
         if prepared.folder not in self._sealed:
             self._sealed[prepared.folder] = prepared.sealed_test()
         test = self._sealed[prepared.folder]
@@ -250,9 +221,8 @@ class Executor:
             "test": test.targets,
         }
         scored = evaluate(card.kind, card.labels, card.primary_metric, targets, found, test.groups, test.subsets)
-        ids = np.concatenate([load_ids(public, "validation"), test.ids])
-        _write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
-        _write_columns(staged / RESAMPLES, scored.resamples)
+        write_probabilities(staged / PROBABILITIES, found, planned)
+        write_columns(staged / RESAMPLES, scored.resamples)
         decided = Thresholds(scored.policy, tuple(scored.folds["test"][scored.policy].thresholds))
         notes = picture_examples(staged, card, public, test, (found["test"], decided))
         return replace(outcome, notes=(*outcome.notes, *notes)), scored
@@ -265,17 +235,18 @@ class Executor:
         ending: Ending | None = rest.get("ending")
         measured: dict[str, Any] = {"beside": ending.beside if ending else 0}
         if outcome.memory:
-            # The process knows its own peak; its children's memory was seen from here.
-            memory = Memory(**outcome.memory)  # type: ignore[arg-type]
-            seen = ending.added_gb if ending else 0.0
-            measured["memory"] = memory.model_copy(update={"added_gb": max(memory.added_gb, seen)})
+            measured["memory"] = _memory(outcome, ending)
         if scored is not None:
             measured |= {fold: dict(scored.folds[fold]) for fold in FOLDS}
             measured |= {"parts": dict(scored.parts), "policy": scored.policy}
             measured |= {"speed": Speed(**outcome.speed), "parameters": outcome.parameters}
+        fit_key, tuned = cell.fit_key, rest.get("tuned")
+        if tuned is not None:
+            fit_key, measured["tuning"] = tuned.fit_key, tuned.tuning
+            timings |= {"tune": tuned.tuning.seconds, "wall": timings["wall"] + tuned.wall}
         return Record(
             key=key,
-            fit_key=cell.fit_key,
+            fit_key=fit_key,
             attempt=secrets.token_hex(6),
             created=_now(),
             task=cell.task,
@@ -290,6 +261,7 @@ class Executor:
             model=cell.model,
             framework=planned.model.card.framework,
             preset=cell.preset,
+            mode="tuned" if cell.tuning else "default",
             config=dict(cell.config),
             settings=dict(cell.settings),
             overlap=planned.model.card.overlap(cell.task, cell.config),
@@ -311,7 +283,7 @@ class Executor:
             "hardware_class": self._hardware.class_id,
             "hardware": self._hardware.as_json(),
             "device": self._request.device,
-            "threads": self._threads,
+            "threads": self.launcher.threads,
             "timeout_s": self._request.timeout,
             "memory_limit_gb": self._request.memory_gb,
             "software": versions((*_SOFTWARE[server], *planned.model.card.requires)),
@@ -320,28 +292,11 @@ class Executor:
         }
 
 
-def judge(ending: Ending, outcome: Outcome | None, limits: Limits) -> Outcome:
-    """Return the outcome of a process from how it ended and what it left; a reason in words where it failed."""
-    if ending.cause == "timeout":
-        return Outcome("timeout", f"ran longer than {limits.timeout_s:g} s; raise it with --timeout")
-    if ending.cause == "memory":
-        return Outcome(
-            "oom",
-            f"added {ending.added_gb:.2f} GB of memory, more than {limits.memory_gb:g} GB; raise it with --memory-gb",
-        )
-    return outcome or Outcome(*_death(ending))
-
-
-def _death(ending: Ending) -> tuple[Status, str]:
-    """Return the status and reason of a process that died before it could say anything."""
-    if ending.cause == "lost":
-        return "failed", "the warm process that the cell forked from died twice; run it again with --fresh"
-    code = ending.code or 0
-    if code == -signal.SIGKILL and ending.killed_for_memory:
-        return "oom", f"killed by the system for want of memory after adding {ending.added_gb:.1f} GB"
-    if code < 0:
-        return "failed", f"the process was killed by {signal.Signals(-code).name}"
-    return "failed", f"the process ended with exit status {code} before it answered"
+def _memory(outcome: Outcome, ending: Ending | None) -> Memory:
+    """Return the peak that the process saw of itself, or of its children from here, whichever is more."""
+    memory = Memory(**outcome.memory)  # type: ignore[arg-type]
+    seen = ending.added_gb if ending else 0.0
+    return memory.model_copy(update={"added_gb": max(memory.added_gb, seen)})
 
 
 def _shorten(log: Path) -> None:
@@ -363,21 +318,3 @@ def _now() -> str:
 def _finite(history: list[dict[str, float]]) -> list[dict[str, float]]:
     """Return the history without the values that JSON has no word for (a loss that became NaN)."""
     return [{name: value for name, value in entry.items() if np.isfinite(value)} for entry in history]
-
-
-def _write_probabilities(
-    path: Path, found: Mapping[Fold, np.ndarray], ids: np.ndarray, labels: tuple[str, ...]
-) -> None:
-    """Write validation and then test probabilities: fold, id and one float32 column a label."""
-    sizes = [len(found["validation"]), len(found["test"])]
-    both = np.concatenate([found["validation"], found["test"]])
-    columns = {f"p:{label}": both[:, index] for index, label in enumerate(labels)}
-    _write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
-
-
-def _write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(dict(columns)), temporary, compression="zstd")

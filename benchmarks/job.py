@@ -44,6 +44,8 @@ class Job:
         Of the model's code when the cell was planned; the process refuses any other.
     features, scope
         The folder of the feature cache and what parts it from others.
+    trial
+        Whether only the probabilities of the validation and test folds are wanted: a trial of a study.
     """
 
     model: str
@@ -62,6 +64,7 @@ class Job:
     scope: Mapping[str, Any]
     out: str
     temporary: str
+    trial: bool = False
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""

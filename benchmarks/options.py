@@ -13,7 +13,7 @@ from ..datasets import own
 from ..datasets.core import TASKS
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
-from ..zoo.core import MODELS, split_name
+from ..zoo.core import MODELS, missing_modules, split_name
 from .engines.servers import server_of
 from .hardware import choose_device, cores
 from .metrics import METRICS
@@ -21,6 +21,7 @@ from .metrics import METRICS
 SUITES = Path(__file__).parent / "suites"
 RESULTS = "zoobench-results"
 TIMEOUT_S = 3600.0
+PRUNERS = ("median", "hyperband", "none")
 
 
 # `set` is what the command line calls it, and no name for an attribute of a class.
@@ -52,6 +53,14 @@ class RunOptions(_Named, total=False):
         Model settings on top of the preset, for every chosen model that has them.
     plugin
         Python files that register models or tasks.
+    trials
+        Trials of a study of each cell: it is fitted as it is, and tuned as well.
+    tune_time
+        Seconds after which a study begins no further trial.
+    storage
+        Database URL of the studies, shared by several machines; a journal in the results folder by default.
+    pruner
+        What ends trials early, of models that report epochs: one of `PRUNERS`.
     """
 
     task: str | Sequence[str]
@@ -67,6 +76,24 @@ class RunOptions(_Named, total=False):
     fresh: bool
     quiet: bool
     resplit: bool
+    trials: int | None
+    tune_time: float | None
+    storage: str | None
+    pruner: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long each cell is tuned: trials, and seconds where those are limited; where its study is kept."""
+
+    trials: int
+    seconds: float | None = None
+    storage: str | None = None
+    pruner: str = "median"
+
+    def as_json(self) -> dict[str, int | float | str | None]:
+        """Return what can change which configuration is found; where that is kept cannot."""
+        return {"trials": self.trials, "seconds": self.seconds, "pruner": self.pruner}
 
 
 @dataclass(frozen=True)
@@ -88,6 +115,7 @@ class Request:
     fresh: bool = False
     quiet: bool = False
     resplit: tuple[Path, ...] = ()
+    budget: Budget | None = None
 
 
 def suites() -> dict[str, Path]:
@@ -147,7 +175,36 @@ def check(suite: str, options: RunOptions) -> Request:
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
         resplit=_own_files(asked) if options.get("resplit", False) else (),
+        budget=_budget(options, models),
     )
+
+
+def _budget(options: RunOptions, models: Sequence[str]) -> Budget | None:
+    """Return the budget of tuning, None where it is not asked for."""
+    trials, seconds, storage = options.get("trials"), options.get("tune_time"), options.get("storage")
+    pruner = options.get("pruner", PRUNERS[0])
+    if trials is None:
+        for name, value in (("tune-time", seconds), ("storage", storage)):
+            if value is not None:
+                raise UserError(f"--{name} is of tuning: give --trials N too")
+        return None
+    if trials < 1:
+        raise UserError(f"--trials {trials} must be 1 or more")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UserError(f"--tune-time {seconds:g} must be more than 0, and finite")
+    if pruner not in PRUNERS:
+        raise unknown_name("pruner", pruner, PRUNERS)
+    if missing_modules(("optuna",)):
+        raise UserError("--trials needs optuna, which is not installed: pip install 'zoobench[tune]'")
+    if not any(MODELS.get(split_name(model)[0]).card.space for model in models):
+        raise UserError(
+            f"--trials: {', '.join(models)} has no setting to search: leave it out, or name another --model"
+        )
+    if storage is not None:
+        from .studies import check_storage
+
+        check_storage(storage)
+    return Budget(trials, seconds, storage, pruner)
 
 
 def _made_of(tasks: Sequence[str]) -> set[str]:

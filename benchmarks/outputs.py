@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.core import TaskCard
-from ..datasets.layout import SealedTest, load_test_inputs
-from ..datasets.support.files import write_json
+from ..datasets.core import Fold, TaskCard
+from ..datasets.layout import SealedTest, load_ids, load_test_inputs
+from ..datasets.support.files import atomic_path, write_json
 from ..zoo.core import missing_modules
 from .store import CONFIGURATION, EXAMPLES, HISTORY, SCORES, THRESHOLDS
 from .thresholds import Thresholds, apply_thresholds
 
 if TYPE_CHECKING:
+    from .plan import Planned
     from .record import Evaluation, Record
 
 SHOWN = 16
@@ -43,10 +44,10 @@ def write_outputs(record: Record, folder: Path) -> None:
     write_json(folder / CONFIGURATION, record.model_dump(mode="json", include=set(_CONFIGURED)))
     if record.history:
         names = dict.fromkeys(name for entry in record.history for name in entry)
-        _write_rows(folder / HISTORY, tuple(names), record.history)
+        write_rows(folder / HISTORY, tuple(names), record.history)
     if record.status != "ok":
         return
-    _write_rows(folder / SCORES, _COLUMNS, _figures(record))
+    write_rows(folder / SCORES, _COLUMNS, _figures(record))
     fitted = {
         policy: dict(zip(record.labels, evaluation.thresholds, strict=True))
         for policy, evaluation in record.test.items()
@@ -75,11 +76,31 @@ def _evaluated(evaluation: Evaluation, labels: list[str]) -> Iterator[Row]:
             yield {"label": label, "metric": metric, "value": value}
 
 
-def _write_rows(path: Path, names: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_rows(path: Path, names: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV; a column that a row has not is empty."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_probabilities(path: Path, found: Mapping[Fold, np.ndarray], planned: Planned) -> None:
+    """Write (n, labels) validation and then test probabilities: fold, id and one float32 column a label."""
+    sizes = [len(found["validation"]), len(found["test"])]
+    prepared = planned.prepared
+    ids = np.concatenate([load_ids(prepared.folder / "public", "validation"), prepared.sealed_test().ids])
+    both = np.concatenate([found["validation"], found["test"]])
+    columns = {f"p:{label}": both[:, index] for index, label in enumerate(planned.card.labels)}
+    write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
+
+
+def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of equal length as Parquet, atomically."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(dict(columns)), temporary, compression="zstd")
 
 
 def picture_examples(

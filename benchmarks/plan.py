@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..datasets import own
 from ..datasets.core import TASKS, TaskCard
+from ..datasets.fetch import raw_folders
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.files import sha256_file, sha256_json
@@ -16,6 +17,7 @@ from ..zoo.core import MODELS, Config, Model, ModelCard, Scalar, missing_modules
 from .cell import Cell, source_fingerprint
 from .options import Request
 from .record import Status
+from .search import Search
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class Planned:
     prepare_s
         Seconds that preparing the task took this time.
     sources
-        The task's raw files, which hold its test targets too.
+        The raw files of all tasks, which hold test targets too.
     obstacle
         Why it cannot run here, as (status, reason); None if it can.
+    search
+        What a study of it searches; None for a cell that is fitted as it is.
     """
 
     cell: Cell
@@ -39,6 +43,7 @@ class Planned:
     prepare_s: float
     sources: tuple[Path, ...]
     obstacle: tuple[Status, str] | None
+    search: Search | None = None
 
 
 def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Planned], list[str]]:
@@ -75,15 +80,28 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
             refused.append(str(error))
             continue
         seconds = time.monotonic() - start
-        sources = task.sources()
+        sources = (*raw_folders(TASKS.entries()), *task.sources())
         for seed in request.seeds:
             for wanted in request.models:
                 model, cell = _cell(wanted, card, prepared, seed, request.settings)
                 obstacle = _obstacle(model, card, cell)
-                cells.append(Planned(cell, card, model, prepared, seconds, sources, obstacle))
+                planned = Planned(cell, card, model, prepared, seconds, sources, obstacle)
+                cells += [planned, *_tuned(planned, request)]
     if refused and not cells:
         raise UserError(refused[0])
     return cells, refused
+
+
+def _tuned(planned: Planned, request: Request) -> list[Planned]:
+    """Return the cell that tunes a planned one, where tuning is asked for and its model has what to search."""
+    budget, cell, card = request.budget, planned.cell, planned.model.card
+    if budget is None:
+        return []
+    search = Search.of(card, cell.config, {key for key in request.settings if key in card.default})
+    if not search.space or (planned.obstacle and planned.obstacle[0] == "incompatible"):
+        return []
+    tuning = {**budget.as_json(), "space": search.identity}
+    return [replace(planned, cell=replace(cell, tuning=tuning), search=search)]
 
 
 def _cell(

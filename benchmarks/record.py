@@ -78,6 +78,29 @@ class Part(_Frozen):
     undefined: dict[str, list[str]] = {}
 
 
+class Tuning(_Frozen):
+    """How a configuration was found: Optuna's study of it, and what that cost.
+
+    `value` and `default_value` are the task's metric on the validation fold, higher is better, of the best trial and
+    of the one that the search began with. `seconds` are those of all trials, wherever they ran.
+    """
+
+    study: str
+    storage: str = Field("", description="the database without its password; empty: a journal beside the records")
+    budget: int = Field(ge=1, description="trials that were asked for")
+    tune_time_s: Annotated[float, Field(gt=0)] | None = None
+    finished: int = Field(ge=1)
+    pruned: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    best: int = Field(ge=0, description="the number of the best trial")
+    value: float
+    default_value: float | None = None
+    seconds: NonNegative
+    sampler: str
+    pruner: str
+    importances: dict[str, float] = Field({}, description="share of the variance that a setting explains (fANOVA)")
+
+
 class Record(_Frozen):
     """A finished cell.
 
@@ -107,6 +130,7 @@ class Record(_Frozen):
     mode: Literal["default", "tuned", "ensemble"] = "default"
     config: dict[str, str | int | float | bool]
     settings: dict[str, str | int | float | bool] = Field({}, description="what differs from the preset")
+    tuning: Tuning | None = None
     seed: int = Field(ge=0, lt=2**32)
     source_sha256: str = Field(description="of the model's code and the zoo modules that it imports")
 
@@ -140,6 +164,8 @@ class Record(_Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> Record:
+        if self.status == "ok" and (self.mode == "tuned") != (self.tuning is not None):
+            raise ValueError("a record has an account of its tuning exactly if its mode is tuned")
         if self.status != "ok":
             if not self.reason or self.test or self.parts:
                 raise ValueError(f"a record with status {self.status} needs a reason and has no scores")
@@ -160,6 +186,15 @@ class Record(_Frozen):
     def value(self) -> float | None:
         """The primary metric on the test fold under the record's policy; None where there is none."""
         return self.test[self.policy].values[self.primary_metric] if self.status == "ok" else None
+
+    @property
+    def setup(self) -> list[Any]:
+        """What records of one row of a board share where their figures may be pooled: the same code, run the same way.
+
+        Each seed of a tuned row has found its own configuration.
+        """
+        budget = self.tuning and self.tuning.model_dump(include={"budget", "tune_time_s", "pruner"})
+        return [budget or self.config, self.source_sha256, self.task_version, self.threads]
 
     def summary(self) -> dict[str, Any]:
         """Return the record as one row of a table."""

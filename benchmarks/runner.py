@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -92,7 +92,9 @@ class _Run:
         standing = {id(planned): stored for planned in cells if (stored := self._executor.find(planned))}
         finished.kept.extend(standing.values())
         todo = {self._name(planned): planned for planned in cells if id(planned) not in standing}
-        self._executor.side_by_side = min(self._request.jobs, max(1, len(todo)))
+        if self._executor.tuner is not None:
+            self._executor.tuner.check(todo.values())
+        self._share(todo.values())
         self._announce(len(todo), finished)
         if not todo:
             return
@@ -101,16 +103,28 @@ class _Run:
             busy = self._pass(todo, display, finished, patient=False)
             self._pass(busy, display, finished, patient=True)
 
+    def _share(self, todo: Collection[Planned]) -> None:
+        """Divide the jobs among the cells; a study takes those that there are no cells for."""
+        jobs = self._request.jobs
+        side_by_side = min(jobs, max(1, len(todo)))
+        if self._executor.tuner is not None and any(planned.search for planned in todo):
+            self._executor.tuner.workers = jobs // side_by_side
+            side_by_side *= self._executor.tuner.workers
+        self._executor.launcher.side_by_side = side_by_side
+
     def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
         """Return what cells of the same task and model took before, in seconds of wall time."""
-        before = {(r.task, r.protocol, r.model): r.timings.wall for r in self._executor.history(cells.values())}
-        places = {name: (p.cell.task, p.cell.protocol, p.cell.model) for name, p in cells.items()}
+        known = self._executor.history(planned for planned in cells.values() if not planned.cell.tuning)
+        before = {(r.task, r.protocol, r.model): r.timings.wall for r in known if r.mode == "default"}
+        untuned = {name: planned.cell for name, planned in cells.items() if not planned.cell.tuning}
+        places = {name: (cell.task, cell.protocol, cell.model) for name, cell in untuned.items()}
         return {name: before[place] for name, place in places.items() if place in before}
 
     def _name(self, planned: Planned) -> str:
         parts = [planned.cell.task_name] if len(self._request.tasks) > 1 else []
         parts.append(planned.cell.model_name)
         parts += [f"seed {planned.cell.seed}"] if len(self._request.seeds) > 1 else []
+        parts += ["tuned"] if planned.cell.tuning else []
         return " · ".join(parts)
 
     def _announce(self, todo: int, finished: Finished) -> None:

@@ -29,11 +29,12 @@ PROBABILITIES = "probabilities.parquet"
 RESAMPLES = "resamples.parquet"
 ARTEFACT = "artefact"
 LOG = "log.txt"
-CONFIGURATION, THRESHOLDS, SCORES, HISTORY, EXAMPLES = (
+CONFIGURATION, THRESHOLDS, SCORES, HISTORY, TRIALS, EXAMPLES = (
     "config.json",
     "thresholds.json",
     "metrics.csv",
     "history.csv",
+    "trials.csv",
     "examples.png",
 )
 
@@ -88,6 +89,10 @@ class Results:
     def folder(self, task: str, model: str) -> Path:
         """Return the folder of all cells of a model on a task, whatever their configuration and seed."""
         return self.root / "cells" / task / model
+
+    def study(self, task: str, model: str, key: str) -> Path:
+        """Return the folder of a study: its trials, and its journal where no database keeps it."""
+        return self.root / "studies" / task / model / key
 
     def record_paths(self) -> Iterator[Path]:
         """Yield the path of every record, in order."""
@@ -185,6 +190,7 @@ __all__ = [
     "RESAMPLES",
     "SCORES",
     "THRESHOLDS",
+    "TRIALS",
     "Results",
     "Stored",
     "hash_files",

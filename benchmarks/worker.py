@@ -145,22 +145,37 @@ class _Work:
         X, y = load_training(self.public, "train")
         X_val, y_val = load_training(self.public, "validation")
         X_test = load_test_inputs(self.public)
-        with _limited(self.job.threads, model.card.blas_threads):
+        with _limited(self.job.threads, model.card.blas_threads), self._terms():
             self._fit(estimator, X, y, X_val, y_val)
             found: dict[Fold, np.ndarray] = {"validation": adapter.probabilities(estimator, X_val, self.card)}
             found["test"], rate = self._predict_test(estimator, X_test)
-            found["train"] = adapter.probabilities(estimator, X, self.card)
+            if not self.job.trial:
+                found["train"] = adapter.probabilities(estimator, X, self.card)
+        if self.job.trial:
+            self._write(found)
+            return Outcome("ok", "", self.timings, memory=_memory(self.baseline), notes=adapter.notes(estimator))
         self._tell(Event("latency"))
         with _limited(self.job.threads, model.card.blas_threads):
             speed = _latency(estimator, X_test, self.features) | {"rows_per_second": rate}
         self.timings["features"] = self.features.charged - self.test_features
         memory = _memory(self.baseline)
-        with (self.out / PROBABILITIES).open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **{fold: _plain(array) for fold, array in found.items()})
+        self._write(found)
         self._tell(Event("saving"))
         notes = (*adapter.notes(estimator), *_save(estimator, self.out))
         size = adapter.count_parameters(estimator)
         return Outcome("ok", "", self.timings, speed, memory, size, notes)
+
+    def _write(self, found: Mapping[Fold, np.ndarray]) -> None:
+        with (self.out / PROBABILITIES).open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **{fold: _plain(array) for fold, array in found.items()})
+
+    def _terms(self) -> contextlib.AbstractContextManager[None]:
+        """Trials of a study share their counts of terms; a fit that is timed for a board counts its own."""
+        if not (self.job.trial and "sklearn" in sys.modules):
+            return contextlib.nullcontext()
+        from ..zoo.kept_terms import kept_terms
+
+        return kept_terms(Path(self.job.features) / "terms", self.job.source_sha256)
 
     def _build(self) -> tuple[Model, Any]:
         for plugin in self.job.plugins:

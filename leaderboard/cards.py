@@ -57,7 +57,7 @@ def model_mapping(card: ModelCard) -> dict[str, Any]:
     values = {name: getattr(card, name) for name in card.__dataclass_fields__ if name != "check"}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     presets = {name: dict(preset) for name, preset in card.presets.items()}
-    space = {name: vars(part) for name, part in card.space.items()}
+    space = {name: part.as_json() for name, part in card.space.items()}
     choices = {name: list(words) for name, words in card.choices.items()}
     limits = {name: [low, high if math.isfinite(high) else None] for name, (low, high) in card.limits.items()}
     trained_on = {setting: list(tasks) for setting, tasks in card.trained_on.items()}
@@ -118,10 +118,17 @@ def _about(card: ModelCard, key: str) -> Text:
     words = card.choices.get(key, (True, False) if isinstance(card.default[key], bool) else ())
     also = ("PATH",) if words and key in card.folders else ()
     takes = within(*limit) if limit and not words else " | ".join(map(str, (*words, *also)))
-    searched = "" if part is None else "tuned" if vars(part) == {"options": words} else f"tuned over {_space(part)}"
+    whole = isinstance(part, Choice) and part.options == words
+    searched = "" if part is None else ("tuned" if whole else f"tuned over {_space(part)}") + _conditions(part)
     facts = [takes, searched]
     lines = [Text(card.meanings.get(key, "")), Text("; ".join(filter(None, facts)), "dim")]
     return Text("\n").join(line for line in lines if line.plain)
+
+
+def _conditions(part: Range | Choice) -> str:
+    """Return the words for when a part is searched."""
+    told = (f"{name} is {' or '.join(map(str, values))}" for name, values in part.when.items())
+    return f" where {' and '.join(told)}" if part.when else ""
 
 
 def _space(part: Range | Choice) -> str:

@@ -25,6 +25,7 @@ from .console import (
     warn,
 )
 from .data_cli import data_app
+from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 app = typer.Typer(
     name="zoobench",
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("study")(study)
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
@@ -58,6 +60,10 @@ def run(
     ] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    trials: Trials = None,
+    tune_time: TuneTime = None,
+    storage: Storage = None,
+    pruner: Pruner = "median",
     results: Results = None,
     plugin: Plugins = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are recorded already.")] = False,
@@ -68,9 +74,9 @@ def run(
     from ..benchmarks.runner import run_suite
 
     options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
-    options["results"] = results or default_results()
-    options["set"] = _settings(setting or [])
-    given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads}
+    given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads, "trials": trials}
+    given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner}
+    given |= {"results": results or default_results(), "set": _settings(setting or [])}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)
     if finished.records:

@@ -25,6 +25,7 @@ from ..benchmarks.store import RECORD, read_record
 from ..benchmarks.thresholds import policies_for
 from ..datasets.core import UNSEEN
 from ..datasets.support.files import atomic_path, lock, sha256_json
+from .words import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +43,6 @@ TABLE = ("task", "data_fingerprint", "split_sha256")
 
 ROW = (*TABLE, "model", "preset", "mode", "settings", "hardware_class", "device")
 """What makes a row of the board."""
-
-SETUP = ("config", "source_sha256", "task_version", "threads")
-"""What records of one row share beyond `ROW` where their figures may be pooled: the same code, run the same way."""
 
 LOCK_SECONDS = 30.0
 """How long to wait for another process that updates the index, before doing the work in memory."""
@@ -120,11 +118,6 @@ class Rows(NamedTuple):
 
     frame: pd.DataFrame
     problems: list[str]
-
-
-def one_line(text: str) -> str:
-    """Return a text in one line and without what a terminal would obey: such characters become spaces."""
-    return text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def index_folder(root: Path) -> Path:
@@ -284,7 +277,7 @@ def flatten(record: Record, policy: str = "") -> dict[str, Any]:
         "task": f"{record.task}@{record.protocol}" if record.protocol else record.task,
         "primary": record.primary_metric,
         "settings": ", ".join(f"{name}={value}" for name, value in sorted(record.settings.items())),
-        "setup": sha256_json([getattr(record, name) for name in SETUP])[:ID_LENGTH],
+        "setup": sha256_json(record.setup)[:ID_LENGTH],
         "policy": shown,
         "own_policy": int(shown == record.policy),
         "label_count": len(record.labels),

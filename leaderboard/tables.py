@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ..benchmarks.metrics import METRICS
 from ..benchmarks.thresholds import default_policy
 from ..datasets.support.errors import unknown_name
-from .index import one_line
 from .sheet_notes import table_notes, told_apart
+from .words import one_line
 
 if TYPE_CHECKING:
     import pandas as pd

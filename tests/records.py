@@ -13,6 +13,11 @@ import pyarrow.parquet as pq
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.store import RESAMPLES, Results, Stored
 
+TUNING = {
+    "study": "made-up/model/seed 0", "budget": 4, "finished": 4, "pruned": 0, "failed": 0, "best": 2, "value": 0.5,
+    "seconds": 3.0, "sampler": "TPE", "pruner": "median",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -145,6 +150,8 @@ class Cell:
             **scored,
             **self.changes,
         }
+        if fields.get("mode") == "tuned":
+            fields.setdefault("tuning", TUNING)
         fit_key = digest({name: str(fields.get(name)) for name in KEYED})
         keys = {"fit_key": fit_key, "key": digest(fit_key, fields["hardware_class"], fields["device"])}
         return Record.model_validate(keys | fields)

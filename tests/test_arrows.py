@@ -19,7 +19,6 @@ ROOMS = ("datasets", "zoo", "benchmarks", "leaderboard")
 SEES: dict[str, set[str]] = {
     "datasets.folds": {"TASKS"},
     "datasets.own": {"TASKS"},
-    "benchmarks.execute": {"TASKS"},
     "benchmarks.options": {"TASKS", "MODELS"},
     "benchmarks.plan": {"TASKS", "MODELS"},
     "benchmarks.predict": {"TASKS", "MODELS"},

@@ -22,31 +22,62 @@ Config = Mapping[str, Scalar]
 Framework = Literal["scikit-learn", "torch", "keras"]
 
 
+When = Mapping[str, tuple[Scalar, ...]]
+"""By setting, the values of which it must have one."""
+
+
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones when both bounds are; `log` for scales."""
+    """Numbers from `low` to `high`, both included; whole ones when both bounds are; `log` for scales.
+
+    It is searched only in configurations that `when` allows, and elsewhere stays as it is.
+    """
 
     low: float
     high: float
     log: bool = False
+    when: When = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"range {self.low} to {self.high} is empty, or log of a number that is not positive")
+        object.__setattr__(self, "when", MappingProxyType(dict(self.when)))
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole numbers only."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it in JSON values."""
+        return {"low": self.low, "high": self.high, "log": self.log, **_conditions(self.when)}
 
     def __contains__(self, value: object) -> bool:
-        whole = isinstance(self.low, int) and isinstance(self.high, int)
-        return isinstance(value, int if whole else (int, float)) and self.low <= value <= self.high
+        return isinstance(value, int if self.whole else (int, float)) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of `options`."""
+    """One of `options`; `when` as in `Range`."""
 
     options: tuple[Scalar, ...]
+    when: When = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.options or len(set(map(repr, self.options))) < len(self.options):
+            raise ValueError(f"a choice of {self.options} has no options, or one twice")
+        object.__setattr__(self, "when", MappingProxyType(dict(self.when)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it in JSON values."""
+        return {"options": list(self.options), **_conditions(self.when)}
 
     def __contains__(self, value: object) -> bool:
-        return value in self.options
+        return any(value == option and isinstance(value, bool) == isinstance(option, bool) for option in self.options)
+
+
+def _conditions(when: When) -> dict[str, Any]:
+    return {"when": {name: list(values) for name, values in when.items()}} if when else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +95,7 @@ class ModelCard:
     presets
         Named partial configurations on top of `default`.
     space
-        What tuning may change: a part of the settings.
+        What tuning may change: a part of the settings. One whose `when` names another of them stands after it.
     requires
         Importable modules it needs; checked by name, never imported to list. `extra` installs them.
     folders
@@ -125,6 +156,7 @@ class ModelCard:
         for preset in self.presets:
             check_name("preset", preset)
         self._check_settings()
+        self._check_conditions()
         for name in ("default", "presets", "space", "choices", "limits", "meanings", "trained_on"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -144,6 +176,17 @@ class ModelCard:
             right = type(value) is kind or (kind is float and type(value) is int)
             if not right or (limits and not _inside(value, limits)) or (words and value not in words):
                 raise ValueError(f"model {self.name}: {where}: {name}={value!r} is of another type, or not allowed")
+
+    def _check_conditions(self) -> None:
+        """Refuse a search that depends on no setting, or on one that is chosen after it."""
+        order = list(self.space)
+        for place, (name, part) in enumerate(self.space.items()):
+            if isinstance(part, Choice) and (
+                wrong := [o for o in part.options if type(o) is not type(self.default[name])]
+            ):
+                raise ValueError(f"model {self.name}: space, {name}: {wrong[0]!r} is of another type than the default")
+            if late := [other for other in part.when if other not in self.default or other in order[place:]]:
+                raise ValueError(f"model {self.name}: space, {name} depends on {late[0]}: no setting that comes before")
 
     def configure(self, preset: str = "", settings: Mapping[str, str | Scalar] | None = None) -> Config:
         """Return the full configuration of a preset, with `settings` on top, in the order of the defaults.

@@ -19,7 +19,9 @@ from ..job import EVENTS, OUTCOME, Event, Job, tail_events
 from ..worker import resident_gb
 from .servers import ServerError, retire, shared
 
-Cause = Literal["exit", "timeout", "memory", "stopped", "lost"]
+Cause = Literal["exit", "timeout", "memory", "stopped", "pruned", "lost"]
+Listener = Callable[[Event], "bool | None"]
+"""Hears each event of a job; what answers true has heard enough and ends the job."""
 POLL_SECONDS = 0.05
 CHILDREN_SECONDS = 0.5
 """What children have for themselves is added up page by page: milliseconds for each GB of them."""
@@ -91,7 +93,7 @@ class LocalEngine:
                 failed[server.name] = str(error)
         return failed
 
-    def run(self, job: Job, server: str, limits: Limits, on_event: Callable[[Event], None]) -> Ending:
+    def run(self, job: Job, server: str, limits: Limits, on_event: Listener) -> Ending:
         """Run one job to its end, whatever that is; one that was killed from outside gets a second try."""
         path = job.write()
         ending = Ending("lost", None, 0.0)
@@ -133,7 +135,7 @@ class _Watch:
         messages: queue.SimpleQueue[dict[str, Any]],
         out: Path,
         limits: Limits,
-        on_event: Callable[[Event], None],
+        on_event: Listener,
         stopping: threading.Event,
     ) -> None:
         self._messages, self._out, self._limits = messages, out, limits
@@ -146,6 +148,7 @@ class _Watch:
         self._children: dict[int, psutil.Process] = {}
         self.beside = 0
         self._oom_kills = _oom_kills()
+        self._unwanted = False
 
     def until_end(self) -> Ending:
         while True:
@@ -174,6 +177,8 @@ class _Watch:
     def _trespass(self) -> Cause | None:
         if self._stopping.is_set():
             return "stopped"
+        if self._unwanted:
+            return "pruned"
         if self._limits.timeout_s is not None and time.monotonic() - self._start > self._limits.timeout_s:
             return "timeout"
         if self._pid is not None:
@@ -184,7 +189,7 @@ class _Watch:
 
     def _put_down(self, cause: Cause) -> Ending:
         """Ask the whole process group to end, then make it."""
-        gentle = cause in {"timeout", "stopped"}
+        gentle = cause in {"timeout", "stopped", "pruned"}
         if gentle:
             self._kill_group(signal.SIGTERM)
         deadline = time.monotonic() + (GRACE_SECONDS if gentle else 0.0)
@@ -223,7 +228,7 @@ class _Watch:
     def _forward_events(self) -> None:
         events, self._offset = tail_events(self._out / EVENTS, self._offset)
         for event in events:
-            self._on_event(event)
+            self._unwanted = bool(self._on_event(event)) or self._unwanted
 
     def _kill_group(self, sign: signal.Signals) -> None:
         if self._pid is None:

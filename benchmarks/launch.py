@@ -1,0 +1,129 @@
+"""One process from plan to outcome: what a cell and a trial of a study have in common."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.core import Fold, as_mapping
+from ..datasets.folds import split_path
+from ..datasets.support.folders import cache_root
+from .cell import Cell
+from .engines.local import Ending, Limits, Listener, LocalEngine
+from .engines.servers import server_of
+from .hardware import Hardware
+from .job import PROBABILITIES as RAW
+from .job import Job, Outcome
+from .options import Request
+from .plan import Planned
+from .record import Status
+from .scoring import refuse
+from .store import temporary
+
+
+class Launcher:
+    """Runs the processes of a run's cells. Safe to use from several threads.
+
+    Attributes
+    ----------
+    side_by_side
+        Processes at a time, among which the run's threads are divided.
+    """
+
+    def __init__(self, request: Request, hardware: Hardware, engine: LocalEngine, features: Path) -> None:
+        self._request, self._hardware, self._engine, self._features = request, hardware, engine, features
+        self.side_by_side = request.jobs
+
+    @property
+    def threads(self) -> int:
+        """The threads of one process."""
+        return max(1, self._request.threads // self.side_by_side)
+
+    def run(
+        self, planned: Planned, cell: Cell, scratch: Path, listen: Listener, *, trial: bool = False
+    ) -> tuple[Outcome, Ending]:
+        """Run a cell's process in `scratch` to its end and say what came of it.
+
+        Parameters
+        ----------
+        cell
+            The planned one, or one with another configuration.
+        trial
+            Whether only probabilities of the validation and test folds are wanted.
+        """
+        temporary(scratch).mkdir(mode=0o700)
+        limits = Limits(self._request.timeout, self._request.memory_gb)
+        job = self._job(planned, cell, scratch, trial)
+        ending = self._engine.run(job, server_of(planned.model.card, cell.config), limits, listen)
+        return judge(ending, Outcome.read(scratch), limits), ending
+
+    def _job(self, planned: Planned, cell: Cell, scratch: Path, trial: bool) -> Job:
+        prepared = planned.prepared
+        return Job(
+            model=cell.model,
+            module=planned.model.module,
+            config=cell.config,
+            card=as_mapping(planned.card),
+            protocol=cell.protocol,
+            seed=cell.derived_seed,
+            device=self._request.device,
+            threads=self.threads,
+            plugins=tuple(str(path) for path in self._request.plugins),
+            source_sha256=cell.source_sha256,
+            public=str(prepared.folder / "public"),
+            sealed=(str(cache_root() / "tasks"), str(split_path(cell.task).parent), *map(str, planned.sources)),
+            features=str(self._features),
+            scope={
+                "data": prepared.fingerprint,
+                "hardware": self._hardware.class_id,
+                "device": self._request.device,
+                "threads": self.threads,
+            },
+            out=str(scratch),
+            temporary=str(temporary(scratch)),
+            trial=trial,
+        )
+
+
+def read_probabilities(
+    planned: Planned, outcome: Outcome, scratch: Path, folds: Sequence[Fold]
+) -> tuple[Outcome, dict[Fold, np.ndarray]]:
+    """Return the (n, labels) float32 probabilities that a process left; what are none make its outcome a failure."""
+    card, rows = planned.card, planned.prepared.rows
+    try:
+        with np.load(scratch / RAW, allow_pickle=False) as kept:
+            found: dict[Fold, np.ndarray] = {fold: kept[fold].astype(np.float32) for fold in folds}
+    except (OSError, ValueError, KeyError) as error:
+        return replace(outcome, status="failed", reason=f"the probabilities cannot be read back: {error}"), {}
+    for fold in reversed(folds):
+        if reason := refuse(card.kind, found[fold], rows[fold], len(card.labels)):
+            return replace(outcome, status="failed", reason=f"{reason} ({fold} fold)"), {}
+    return outcome, found
+
+
+def judge(ending: Ending, outcome: Outcome | None, limits: Limits) -> Outcome:
+    """Return the outcome of a process from how it ended and what it left; a reason in words where it failed."""
+    if ending.cause == "timeout":
+        return Outcome("timeout", f"ran longer than {limits.timeout_s:g} s; raise it with --timeout")
+    if ending.cause == "memory":
+        return Outcome(
+            "oom",
+            f"added {ending.added_gb:.2f} GB of memory, more than {limits.memory_gb:g} GB; raise it with --memory-gb",
+        )
+    return outcome or Outcome(*_death(ending))
+
+
+def _death(ending: Ending) -> tuple[Status, str]:
+    """Return the status and reason of a process that died before it could say anything."""
+    if ending.cause == "lost":
+        return "failed", "the warm process that the cell forked from died twice; run it again with --fresh"
+    code = ending.code or 0
+    if code == -signal.SIGKILL and ending.killed_for_memory:
+        return "oom", f"killed by the system for want of memory after adding {ending.added_gb:.1f} GB"
+    if code < 0:
+        return "failed", f"the process was killed by {signal.Signals(-code).name}"
+    return "failed", f"the process ended with exit status {code} before it answered"
