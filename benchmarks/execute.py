@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import secrets
 import signal
 import time
@@ -20,7 +19,6 @@ from ..datasets.core import FOLDS, TASKS, Fold, as_mapping
 from ..datasets.fetch import raw_folders
 from ..datasets.folds import split_path
 from ..datasets.layout import SealedTest, load_ids, load_training
-from ..datasets.support.files import atomic_path
 from ..datasets.support.folders import cache_root
 from ..zoo.adapter import LOSSES, OPTIMIZER
 from .engines.local import Ending, Limits, LocalEngine
@@ -30,9 +28,9 @@ from .job import ARTEFACT, LOG, Event, Job, Outcome
 from .job import PROBABILITIES as RAW
 from .metrics import METRIC_VERSION
 from .options import Request
-from .outputs import picture_examples, write_outputs
+from .outputs import picture_examples, write_columns, write_outputs, write_probabilities
 from .plan import Planned
-from .record import Memory, Record, Speed, Status, Timings
+from .record import Memory, Record, Speed, Status, Timings, now
 from .scoring import Scored, evaluate, refuse
 from .store import (
     PROBABILITIES,
@@ -251,8 +249,8 @@ class Executor:
         }
         scored = evaluate(card.kind, card.labels, card.primary_metric, targets, found, test.groups, test.subsets)
         ids = np.concatenate([load_ids(public, "validation"), test.ids])
-        _write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
-        _write_columns(staged / RESAMPLES, scored.resamples)
+        write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
+        write_columns(staged / RESAMPLES, scored.resamples)
         decided = Thresholds(scored.policy, tuple(scored.folds["test"][scored.policy].thresholds))
         notes = picture_examples(staged, card, public, test, (found["test"], decided))
         return replace(outcome, notes=(*outcome.notes, *notes)), scored
@@ -277,7 +275,7 @@ class Executor:
             key=key,
             fit_key=cell.fit_key,
             attempt=secrets.token_hex(6),
-            created=_now(),
+            created=now(),
             task=cell.task,
             protocol=cell.protocol,
             task_version=cell.task_version,
@@ -356,28 +354,6 @@ def _shorten(log: Path) -> None:
     log.write_bytes(head + f"\n… {size - LOG_BYTES} bytes left out …\n".encode() + tail)
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
 def _finite(history: list[dict[str, float]]) -> list[dict[str, float]]:
     """Return the history without the values that JSON has no word for (a loss that became NaN)."""
     return [{name: value for name, value in entry.items() if np.isfinite(value)} for entry in history]
-
-
-def _write_probabilities(
-    path: Path, found: Mapping[Fold, np.ndarray], ids: np.ndarray, labels: tuple[str, ...]
-) -> None:
-    """Write validation and then test probabilities: fold, id and one float32 column a label."""
-    sizes = [len(found["validation"]), len(found["test"])]
-    both = np.concatenate([found["validation"], found["test"]])
-    columns = {f"p:{label}": both[:, index] for index, label in enumerate(labels)}
-    _write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
-
-
-def _write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(dict(columns)), temporary, compression="zstd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,15 @@ class Part(_Frozen):
     undefined: dict[str, list[str]] = {}
 
 
+class Share(_Frozen):
+    """A member of an ensemble, by its cell's key and in words; of weight 0 if it was looked at and not taken."""
+
+    key: str
+    label: str
+    weight: NonNegative
+    probabilities: str = Field("", description="SHA-256 of the file that was read")
+
+
 class Record(_Frozen):
     """A finished cell.
 
@@ -123,6 +133,7 @@ class Record(_Frozen):
     memory: Memory | None = None
     parameters: int | None = None
     history: list[dict[str, float]] = []
+    members: list[Share] = Field([], description="of an ensemble: whatever it could take, by key")
 
     hardware_class: str
     hardware: dict[str, Any]
@@ -146,6 +157,9 @@ class Record(_Frozen):
             return self
         if self.reason or not self.test or self.policy not in self.test or self.speed is None or self.memory is None:
             raise ValueError("a record with status ok has scores, speed, memory and a policy, and no reason")
+        weight = sum(share.weight for share in self.members)
+        if (self.mode == "ensemble") != bool(self.members) or (self.members and abs(weight - 1) > 1e-9):
+            raise ValueError("an ensemble has members whose weights sum to 1, and no other record has any")
         for policy, evaluation in self.test.items():
             if self.primary_metric not in evaluation.values:
                 raise ValueError(f"policy {policy} has no {self.primary_metric}")
@@ -177,3 +191,8 @@ class Record(_Frozen):
             "memory_gb": self.memory.added_gb if self.memory else None,
             "key": self.key,
         }
+
+
+def now() -> str:
+    """Return the time as a record's `created` has it: ISO 8601 in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

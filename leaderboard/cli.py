@@ -25,6 +25,7 @@ from .console import (
     warn,
 )
 from .data_cli import data_app
+from .ensemble_cli import ensemble
 
 app = typer.Typer(
     name="zoobench",
@@ -37,6 +38,7 @@ app = typer.Typer(
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
+app.command("ensemble")(ensemble)
 
 
 @app.command()
