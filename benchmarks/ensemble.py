@@ -28,15 +28,13 @@ from .hardware import revision, versions
 from .members import Costs, Member, Rows, in_order, named, summed
 from .metrics import METRIC_VERSION, METRICS
 from .outputs import picture_examples, write_columns, write_outputs, write_probabilities
-from .record import Record, Share, now
+from .record import ENSEMBLES, Record, Share, now
 from .scoring import LOWEST, Scored, evaluate
 from .selection import SIZE, Selection, blend, greedy, scorer_for, uniform
 from .store import PROBABILITIES, RESAMPLES, Results, Stored, discard, hash_files, read_record
 from .thresholds import Thresholds
 
 How = Literal["greedy", "mean"]
-MODELS: Mapping[How, str] = {"greedy": "ensemble-greedy", "mean": "ensemble-mean"}
-"""What an ensemble is called on a board."""
 _ROOM = "zoobench.benchmarks"
 
 
@@ -109,7 +107,9 @@ class Pool:
         if then != (name, card.version, card.kind, card.labels, card.primary_metric):
             raise UserError(f"{named(first)} was recorded for another version of task {name}: run it again")
         if (place.data_fingerprint, place.split_sha256) != (prepared.fingerprint, prepared.split_sha256):
-            raise UserError(f"{named(first)} was recorded on other data or folds than task {name} has now: run it again")
+            raise UserError(
+                f"{named(first)} was recorded on other data or folds than task {name} has now: run it again"
+            )
         self._public = self.prepared.folder / PUBLIC
         self._test: SealedTest | None = None
         self._validation: np.ndarray | None = None
@@ -219,7 +219,7 @@ def _cell(pool: Pool, recipe: Recipe) -> Cell:
         task_version=pool.card.version,
         data_fingerprint=pool.prepared.fingerprint,
         split_sha256=pool.prepared.split_sha256,
-        model=MODELS[recipe.how],
+        model=ENSEMBLES[get_args(How).index(recipe.how)],
         preset="",
         config={**recipe.config, "members": sha256_json(keys)[:20]},
         settings=recipe.settings,

@@ -189,11 +189,9 @@ class Rows:
     """
 
     def __init__(self, ids: dict[Fold, np.ndarray]) -> None:
-        self._ids = {fold: each.astype(str) for fold, each in ids.items()}
+        self._ids: dict[Fold, np.ndarray] = {fold: each.astype(str) for fold, each in ids.items()}
 
-    def stack(
-        self, members: Sequence[Member], fold: Fold, advance: Callable[[], object] | None = None
-    ) -> np.ndarray:
+    def stack(self, members: Sequence[Member], fold: Fold, advance: Callable[[], object] | None = None) -> np.ndarray:
         """Return the (members, labels, rows) float32 probabilities of a fold; every fold of each is checked.
 
         Raises
@@ -205,27 +203,28 @@ class Rows:
         stack = np.empty((len(members), len(labels), len(self._ids[fold])), dtype=np.float32)
         for index, member in enumerate(members):
             table = _read(member)
+            other = next((each for each in members if each is not member), None)
             for each in self._ids:
-                order = self._order(member, table, each, members[0])
+                order = self._order(member, table, each, other)
                 if each == fold:
                     stack[index] = table.found[each][order].T
             if advance is not None:
                 advance()
         return stack
 
-    def _order(self, member: Member, table: _Table, fold: Fold, first: Member) -> Any:
-        """Return what puts a member's rows in the task's order."""
+    def _order(self, member: Member, table: _Table, fold: Fold, other: Member | None) -> Any:
+        """Return what puts a member's rows in the task's order; `other` is one that it should go with."""
         ours, theirs = self._ids[fold], table.ids[fold]
         if np.array_equal(ours, theirs):
             return slice(None)
         by_ours, by_theirs = np.argsort(ours, kind="stable"), np.argsort(theirs, kind="stable")
         if not np.array_equal(ours[by_ours], theirs[by_theirs]):
             apart = np.setxor1d(ours, theirs)[:SHOWN]
-            whose = f"{named(first)} and {named(member)} have" if member is not first else f"{named(member)} has"
-            task = "" if member is not first else f" than task {member.place.task} has now"
+            together = f" cannot go with {named(other)}: it" if other else ""
             what = f", such as {', '.join(map(str, apart))}" if len(apart) else ", some twice"
             raise UserError(
-                f"{whose} other {fold} rows{task} ({len(theirs)} and {len(ours)}{what}): an ensemble needs the same rows"
+                f"{named(member)}{together} has other {fold} rows than task {member.place.task} ({len(theirs)} and "
+                f"{len(ours)}{what}): run it again, or leave it out"
             )
         order = np.empty(len(ours), dtype=np.int64)
         order[by_ours] = by_theirs
@@ -242,13 +241,13 @@ def _read(member: Member) -> _Table:
         if member.sha256 and sha256_file(path) != member.sha256:
             raise UserError(f"{path} is not the file that {named(member)} was recorded with: {mend}")
         table = pq.ParquetFile(path).read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no whole Parquet file"
+        if table.column_names != ["fold", "id", *(f"p:{label}" for label in labels)]:
+            raise UserError(f"{path} has other columns than fold, id and its {len(labels)} labels: {mend}")
+        folds, ids = (np.asarray(table[name].to_pylist(), dtype=str) for name in ("fold", "id"))
+        both = np.column_stack([table[f"p:{label}"].to_numpy().astype(np.float32) for label in labels])
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no whole file of probabilities"
         raise UserError(f"probabilities of {named(member)} cannot be read: {path}: {reason}; {mend}") from error
-    if table.column_names != ["fold", "id", *(f"p:{label}" for label in labels)]:
-        raise UserError(f"{path} has other columns than fold, id and the {len(labels)} labels of its record: {mend}")
-    folds, ids = (np.asarray(table[name].to_pylist(), dtype=str) for name in ("fold", "id"))
-    both = np.column_stack([table[f"p:{label}"].to_numpy().astype(np.float32) for label in labels])
     parts: dict[Fold, np.ndarray] = {"validation": folds == "validation", "test": folds == "test"}
     for fold, rows in parts.items():
         if not rows.any():
@@ -275,7 +274,9 @@ def summed(taken: Sequence[Costs], others: Sequence[Costs], own_s: float) -> Cos
         Seconds that reading and selecting took: tuning too.
     """
     every = [*taken, *others]
-    added = {name: sum(getattr(each.timings, name) for each in taken) for name in ("warmup", "features", "fit", "predict")}
+    added = {
+        name: sum(getattr(each.timings, name) for each in taken) for name in ("warmup", "features", "fit", "predict")
+    }
     tune = sum(each.timings.tune for each in taken) + sum(each.timings.total for each in others)
     gpu = [each.memory.gpu_gb for each in taken if each.memory.gpu_gb is not None]
     sizes = [each.parameters for each in taken]

@@ -130,9 +130,7 @@ def _indicator(labels: np.ndarray, count: int) -> np.ndarray:
     return labels.astype(bool) if labels.ndim == 2 else np.eye(count, dtype=bool)[labels]
 
 
-def write_probabilities(
-    path: Path, found: Mapping[Fold, np.ndarray], ids: np.ndarray, labels: Sequence[str]
-) -> None:
+def write_probabilities(path: Path, found: Mapping[Fold, np.ndarray], ids: np.ndarray, labels: Sequence[str]) -> None:
     """Write validation and then test probabilities: fold, id and one float32 column a label."""
     sizes = [len(found["validation"]), len(found["test"])]
     both = np.concatenate([found["validation"], found["test"]])

@@ -12,6 +12,8 @@ SCHEMA_VERSION = 1
 Status = Literal["ok", "failed", "timeout", "oom", "incompatible", "unavailable"]
 FAULTS: frozenset[Status] = frozenset({"failed", "timeout", "oom"})
 """The statuses that make a run end with exit status 1; the other two say that a cell cannot run here."""
+ENSEMBLES = ("ensemble-greedy", "ensemble-mean")
+"""What ensembles are called on a board, and in commands."""
 
 NonNegative = Annotated[float, Field(ge=0)]
 Values = dict[str, float | None]

@@ -43,7 +43,7 @@ class Selection:
     scores: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.scores or min(self.counts) < 0 or not 0 < sum(self.counts):
+        if not self.scores or min(self.counts) < 0 or not any(self.counts):
             raise ValueError("a selection has rounds, and takes one member or more")
 
     @property
@@ -52,7 +52,9 @@ class Selection:
         return tuple(count / sum(self.counts) for count in self.counts)
 
 
-def greedy(members: np.ndarray, scorer: Scorer, size: int = SIZE, advance: Callable[[], object] | None = None) -> Selection:
+def greedy(
+    members: np.ndarray, scorer: Scorer, size: int = SIZE, advance: Callable[[], object] | None = None
+) -> Selection:
     """Take, `size` times, the member with which the mean of all taken scores best; keep the best of these ensembles.
 
     Forward selection with replacement: Caruana et al. 2004, "Ensemble selection from libraries of models" (ICML),
@@ -82,7 +84,7 @@ def greedy(members: np.ndarray, scorer: Scorer, size: int = SIZE, advance: Calla
         scores.append(best_score)
         if advance is not None:
             advance()
-    kept = next(round for round, score in enumerate(scores, start=1) if score >= max(scores) - EPSILON)
+    kept = next(number for number, score in enumerate(scores, start=1) if score >= max(scores) - EPSILON)
     return Selection(tuple(np.bincount(taken[:kept], minlength=len(members)).tolist()), tuple(scores))
 
 
@@ -148,7 +150,8 @@ class _GlobalF1:
         within = np.concatenate([np.arange(block.stop - block.start) for block in self._blocks])
         # Highest bin first, so that a running total counts from the top.
         self._place = ((2 * within[:, None] + truth + 1) * _BINS - 1).astype(np.int32)
-        self._support, self._average = truth.sum(axis=1), average
+        self._support = truth.sum(axis=1)
+        self._average: Average = average
         self._counts = np.empty((labels, 2, _BINS), dtype=np.int64)
         self._scaled = np.empty((step, rows), dtype=np.float32)
         self._cell = np.empty((step, rows), dtype=np.int32)
@@ -170,13 +173,14 @@ class _ClassF1:
     """F1 of the most probable class (multi-class)."""
 
     def __init__(self, targets: np.ndarray, average: Average) -> None:
-        self._targets, self._average = targets, average
+        self._targets = targets
+        self._average: Average = average
 
     def __call__(self, mean: np.ndarray) -> float:
         chosen, labels = mean.argmax(axis=0), len(mean)
         right = chosen[chosen == self._targets]
-        counts = [np.bincount(each, minlength=labels) for each in (right, chosen, self._targets)]
-        return float(_f1(*counts, self._average))
+        hits, predicted, support = (np.bincount(each, minlength=labels) for each in (right, chosen, self._targets))
+        return float(_f1(hits, predicted, support, self._average))
 
 
 class _MacroAuc:
@@ -191,7 +195,7 @@ class _MacroAuc:
         ]
 
     def __call__(self, mean: np.ndarray) -> float:
-        areas = [self._area(mean[label], *rows) for label, *rows in self._split]
+        areas = [self._area(mean[label], positive, negative) for label, positive, negative in self._split]
         return float(np.mean(areas)) if areas else LOWEST
 
     @staticmethod

@@ -60,8 +60,8 @@ class Choice:
     remarks: tuple[str, ...]
 
 
-def choose(results: Results, task: str, prepared: Prepared, wish: Wish) -> Choice:
-    """Return the cells of a task that a person wants.
+class Offer:
+    """The cells of a task that a person wants.
 
     Of a row of the board these are the seeds that finished, as the board pools them: no earlier code, no earlier
     attempt. Ensembles are left out, and so are cells of other data or folds than the task has now.
@@ -74,27 +74,40 @@ def choose(results: Results, task: str, prepared: Prepared, wish: Wish) -> Choic
     Raises
     ------
     UserError
-        If the folder has no record of the task, nothing answers to a name, or fewer than two cells are left.
+        If the folder has no record of the task, or nothing answers to a name.
     """
-    loaded = load_board(results.root, task=task)
-    rows = loaded.frame
-    rows = rows[(rows["mode"] != "ensemble").to_numpy()]
-    chosen = {stored.path: stored for stored in _named(results, task, wish.cells)}
-    remarks = list(loaded.problems)
-    if wish.models or wish.seeds or not wish.cells:
-        rows = _of_models(rows, task, wish.models)
-        rows, left_out = _comparable(rows, task, prepared, wish.hardware)
-        remarks += left_out
-        found = [stored for stored in _stored(results, rows) if not wish.seeds or stored.record.seed in wish.seeds]
-        if not found:
-            seeds = f" with seed {', '.join(map(str, wish.seeds))}" if wish.seeds else ""
-            raise UserError(f"no finished cell of {task}{seeds} in {results.root}: `zoobench run --task {task}` makes some")
-        chosen |= {stored.path: stored for stored in found}
-    if len(chosen) < 2:
-        (only,) = chosen.values()
-        what = f"{only.record.model}, seed {only.record.seed}"
-        raise UserError(f"an ensemble needs two cells, and there is only {what}: run more models or seeds of {task}")
-    return Choice(tuple(chosen.values()), tuple(remarks))
+
+    def __init__(self, results: Results, task: str, wish: Wish) -> None:
+        self._results, self._task, self._wish = results, task, wish
+        loaded = load_board(results.root, task=task)
+        single = loaded.frame.loc[(loaded.frame["mode"] != "ensemble").to_numpy()]
+        self._rows = _of_models(single, task, wish.models)
+        self._problems = loaded.problems
+        self._named = [_one(results, task, beginning) for beginning in wish.cells]
+
+    def on(self, prepared: Prepared) -> Choice:
+        """Return the cells to take of the task as it is prepared now.
+
+        Raises
+        ------
+        UserError
+            If fewer than two are left.
+        """
+        wish, found, remarks = self._wish, list(self._named), list(self._problems)
+        if wish.models or wish.seeds or not wish.cells:
+            rows, left_out = _comparable(self._rows, self._task, prepared, wish.hardware)
+            remarks += left_out
+            found += [
+                each for each in _stored(self._results, rows) if each.record.seed in (wish.seeds or {each.record.seed})
+            ]
+        cells = {stored.path: stored for stored in found}
+        if len(cells) < 2:
+            there = ", ".join(f"{each.record.model}, seed {each.record.seed}" for each in cells.values()) or "none"
+            raise UserError(
+                f"an ensemble needs two finished cells of {self._task}, there is {there}: "
+                f"`zoobench run --task {self._task}` makes more, of other models or seeds"
+            )
+        return Choice(tuple(cells.values()), tuple(remarks))
 
 
 def _of_models(rows: pd.DataFrame, task: str, models: Sequence[str]) -> pd.DataFrame:
@@ -108,7 +121,7 @@ def _of_models(rows: pd.DataFrame, task: str, models: Sequence[str]) -> pd.DataF
     if not models:
         return rows
     pairs = zip(rows["model"], rows["preset"], strict=True)
-    return rows[[not set(models).isdisjoint(_names(*pair)) for pair in pairs]]
+    return rows.loc[[not set(models).isdisjoint(_names(*pair)) for pair in pairs]]
 
 
 def _names(model: str, preset: str) -> set[str]:
@@ -118,16 +131,16 @@ def _names(model: str, preset: str) -> set[str]:
 def _comparable(rows: pd.DataFrame, task: str, prepared: Prepared, hardware: str) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows on the data and folds of today and one class of hardware, and what was left out, in words."""
     here = (rows["fingerprint"] == prepared.fingerprint) & (rows["split"] == prepared.split_sha256)
-    now = rows[here.to_numpy()]
+    now = rows.loc[here.to_numpy()]
     if now.empty:
-        raise UserError(f"every record of {task} that was asked for is of other data or folds than it has now: run it again")
+        raise UserError(f"every record of {task} asked for is of other data or folds than it has now: run it again")
     classes = sorted(set(now["hardware"]))
     wanted = [hardware] if hardware else _this_machine()
     found = next((each for each in wanted if each in classes), None)
     if found is None:
         where = f"hardware class {hardware}" if hardware else f"this machine's hardware class ({wanted[0]})"
         raise UserError(f"no record of {task} on {where}; name one that has, with --hardware: {', '.join(classes)}")
-    kept = now[(now["hardware"] == found).to_numpy()]
+    kept = now.loc[(now["hardware"] == found).to_numpy()]
     counts = {"of other data or folds": len(rows) - len(now), "of another hardware class": len(now) - len(kept)}
     return kept, [f"left out: {count} row{'s' * (count > 1)} {what}" for what, count in counts.items() if count]
 
@@ -146,14 +159,9 @@ def _stored(results: Results, rows: pd.DataFrame) -> list[Stored]:
     return [each for each in stored if each.record.status == "ok"]
 
 
-def _named(results: Results, task: str, beginnings: Sequence[str]) -> list[Stored]:
-    """Return the cells whose keys begin so, one each."""
-    return [_one(results, task, beginning) for beginning in beginnings]
-
-
 def _one(results: Results, task: str, beginning: str) -> Stored:
     if not _KEY.fullmatch(beginning):
-        raise UserError(f"--cell {beginning!r} is no beginning of a key: 4 to 20 hexadecimal digits, as below cells/{task}")
+        raise UserError(f"--cell {beginning!r} begins no key: 4 to 20 hexadecimal digits, as below cells/{task}")
     folder = results.root / "cells" / glob.escape(task)
     paths = sorted(folder.parent.glob(f"{folder.name}/*/{beginning}*/{RECORD}"))
     if len(paths) != 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -67,20 +69,24 @@ def ensemble(
 
 def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fresh: bool) -> tuple[str, list[Made]]:
     """Return the task's name on the board, and the ensembles."""
-    from dataclasses import replace
+    from rich.console import Console
 
     from ..benchmarks.ensemble import Pool, assemble
     from ..benchmarks.members import member_of
+    from ..benchmarks.progress import is_live
     from ..datasets.own import task_of
     from ..datasets.prepare import prepare
-    from .ensemble_choice import choose
+    from .ensemble_choice import Offer
 
     base, _, protocol = (task, "", "") if task.endswith(".toml") else task.partition("@")
     found = task_of(base)
     card = found.card.under(protocol)
     asked = f"{card.name}@{protocol}" if protocol else card.name
-    prepared = prepare(found, protocol)
-    choice = choose(folder, asked, prepared, wish)
+    offer = Offer(folder, asked, wish)
+    console = Console(stderr=True)
+    with console.status(f"preparing task {asked}") if is_live(console) else contextlib.nullcontext():
+        prepared = prepare(found, protocol)
+    choice = offer.on(prepared)
     for remark in choice.remarks:
         warn(remark)
     pool = Pool(card, prepared, map(member_of, choice.cells))
@@ -97,12 +103,13 @@ def _report(made: Made) -> RenderableType:
     from rich.text import Text
 
     record = made.stored.record
-    taken = sorted((share for share in record.members if share.weight), key=lambda share: -share.weight)
+    taken = sorted((share for share in record.members if share.weight), key=lambda share: (-share.weight, share.label))
     standing = "" if made.new else "; recorded already (--fresh makes it again)"
     head = f"{record.model}: {len(taken)} of {len(record.members)} cells{standing}"
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, side in (("weight", "right"), ("member", "left"), ("key", "left")):
-        table.add_column(heading, justify=side, overflow="fold")
+    table.add_column("weight", justify="right")
+    table.add_column("member", overflow="fold")
+    table.add_column("key")
     for share in taken[:SHOWN]:
         table.add_row(f"{share.weight:.3f}", Text(share.label), share.key[:8])
     more = [Text(f"        … and {len(taken) - SHOWN} more, in {made.stored.path}")] if len(taken) > SHOWN else []
@@ -125,7 +132,7 @@ def _growth(record: Record) -> str:
     steps = [f"{value:.4f} ({step})" for step, value in shown]
     if len(shown) < len(better):
         steps.insert(SHOWN // 2, "…")
-    return f"validation {metric.title} by round: {', '.join(steps)}; best of {len(record.history)} rounds"
+    return f"validation {metric.title} by round: {', '.join(steps)}, the best of {len(record.history)}"
 
 
 def _test(record: Record) -> str:
