@@ -39,7 +39,9 @@ class EnsemblePredictor:
     def __init__(self, stored: Stored, plugins: Sequence[Path] = ()) -> None:
         self.record = stored.record
         cells = stored.path.parents[2]
-        found = [(share.weight, _model_of(share, cells)) for share in stored.record.members if share.weight]
+        found = [
+            (share.weight, _model_of(self.record, share, cells)) for share in stored.record.members if share.weight
+        ]
         backends = {str(cell.record.config.get("backend")) for _, cell in found if cell.record.framework == "keras"}
         if len(backends) > 1:
             raise UserError(
@@ -55,7 +57,7 @@ class EnsemblePredictor:
         return answers_of(self.record, np.sum(parts, axis=0).clip(0, 1).astype(np.float32))
 
 
-def _model_of(share: Share, cells: Path) -> Stored:
+def _model_of(ensemble: Record, share: Share, cells: Path) -> Stored:
     """Return the record of a member, which must have a stored model that is the one that was weighed."""
     known: Record | None = None
     for path in sorted(cells.glob(f"*/{share.key}/{RECORD}")):
@@ -66,5 +68,6 @@ def _model_of(share: Share, cells: Path) -> Stored:
             return stored
     why = "was trained anew since" if known and share.probabilities not in known.files.values() else "keeps no model"
     raise UserError(
-        f"its member {share.label} ({share.key}) {why}: run it again with --fresh, and then `zoobench ensemble`"
+        f"{ensemble.model} cannot answer: its member {share.label} ({share.key}) {why}: run that again with --fresh, "
+        f"and then `zoobench ensemble`"
     )

@@ -291,7 +291,9 @@ def test_an_ensemble_answers_as_the_mean_of_its_members(
         for label, value in each.items():
             assert value == pytest.approx(np.mean([one[row][label] for one in alone]), abs=1e-6)
     shutil.rmtree(chosen[0].attempt / "artefact")
-    with pytest.raises(UserError, match=r"its member knows-none, seed 0 .* keeps no model: run it again with --fresh"):
+    with pytest.raises(
+        UserError, match=r"its member knows-none, seed 0 .* keeps no model: run that again with --fresh"
+    ):
         asked("ensemble-mean")
     with pytest.raises(
         UserError, match=r"no stored ensemble-greedy for tiny in .*: run `zoobench ensemble tiny` first"
