@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ import numpy as np
 from filelock import Timeout
 
 from ..datasets.core import FOLDS, Fold
-from ..datasets.layout import SealedTest, load_training
+from ..datasets.layout import SealedTest, load_ids, load_training
 from ..zoo.adapter import LOSSES, OPTIMIZER
 from .engines.local import Ending, LocalEngine
 from .engines.servers import server_of
@@ -27,7 +26,7 @@ from .metrics import METRIC_VERSION
 from .options import Request
 from .outputs import picture_examples, write_columns, write_outputs, write_probabilities, write_rows
 from .plan import Planned
-from .record import Memory, Record, Speed, Timings
+from .record import Memory, Record, Speed, Timings, now
 from .scoring import Scored, evaluate
 from .store import (
     PROBABILITIES,
@@ -221,7 +220,8 @@ class Executor:
             "test": test.targets,
         }
         scored = evaluate(card.kind, card.labels, card.primary_metric, targets, found, test.groups, test.subsets)
-        write_probabilities(staged / PROBABILITIES, found, planned)
+        ids = np.concatenate([load_ids(public, "validation"), test.ids])
+        write_probabilities(staged / PROBABILITIES, found, ids, card.labels)
         write_columns(staged / RESAMPLES, scored.resamples)
         decided = Thresholds(scored.policy, tuple(scored.folds["test"][scored.policy].thresholds))
         notes = picture_examples(staged, card, public, test, (found["test"], decided))
@@ -248,7 +248,7 @@ class Executor:
             key=key,
             fit_key=fit_key,
             attempt=secrets.token_hex(6),
-            created=_now(),
+            created=now(),
             task=cell.task,
             protocol=cell.protocol,
             task_version=cell.task_version,
@@ -309,10 +309,6 @@ def _shorten(log: Path) -> None:
         stream.seek(size - half)
         tail = stream.read()
     log.write_bytes(head + f"\n… {size - LOG_BYTES} bytes left out …\n".encode() + tail)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _finite(history: list[dict[str, float]]) -> list[dict[str, float]]:

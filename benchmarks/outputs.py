@@ -6,21 +6,20 @@ Each is derived from the record, which stays the one source of what a board show
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..datasets.core import Fold, TaskCard
-from ..datasets.layout import SealedTest, load_ids, load_test_inputs
+from ..datasets.layout import SealedTest, load_test_inputs
 from ..datasets.support.files import atomic_path, write_json
 from ..zoo.core import missing_modules
 from .store import CONFIGURATION, EXAMPLES, HISTORY, SCORES, THRESHOLDS
 from .thresholds import Thresholds, apply_thresholds
 
 if TYPE_CHECKING:
-    from .plan import Planned
     from .record import Evaluation, Record
 
 SHOWN = 16
@@ -84,25 +83,6 @@ def write_rows(path: Path, names: tuple[str, ...], rows: Iterable[Mapping[str, A
         writer.writerows(rows)
 
 
-def write_probabilities(path: Path, found: Mapping[Fold, np.ndarray], planned: Planned) -> None:
-    """Write (n, labels) validation and then test probabilities: fold, id and one float32 column a label."""
-    sizes = [len(found["validation"]), len(found["test"])]
-    prepared = planned.prepared
-    ids = np.concatenate([load_ids(prepared.folder / "public", "validation"), prepared.sealed_test().ids])
-    both = np.concatenate([found["validation"], found["test"]])
-    columns = {f"p:{label}": both[:, index] for index, label in enumerate(planned.card.labels)}
-    write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
-
-
-def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns of equal length as Parquet, atomically."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.table(dict(columns)), temporary, compression="zstd")
-
-
 def picture_examples(
     folder: Path, card: TaskCard, public: Path, test: SealedTest, found: tuple[np.ndarray, Thresholds]
 ) -> tuple[str, ...]:
@@ -149,3 +129,20 @@ def _picture(
 def _indicator(labels: np.ndarray, count: int) -> np.ndarray:
     """Return (n, labels) bool of either kind of targets."""
     return labels.astype(bool) if labels.ndim == 2 else np.eye(count, dtype=bool)[labels]
+
+
+def write_probabilities(path: Path, found: Mapping[Fold, np.ndarray], ids: np.ndarray, labels: Sequence[str]) -> None:
+    """Write validation and then test probabilities: fold, id and one float32 column a label."""
+    sizes = [len(found["validation"]), len(found["test"])]
+    both = np.concatenate([found["validation"], found["test"]])
+    columns = {f"p:{label}": both[:, index] for index, label in enumerate(labels)}
+    write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
+
+
+def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write arrays of one length as a Parquet file, atomically."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(dict(columns)), temporary, compression="zstd")

@@ -23,7 +23,7 @@ from ..zoo.features import FeatureCache
 from .engines.quiet import prepare_process
 from .metrics import METRICS
 from .options import load_plugin
-from .record import Record
+from .record import ENSEMBLES, Record
 from .scoring import refuse
 from .store import ARTEFACT, Results, Stored, read_record
 from .thresholds import Thresholds, apply_thresholds
@@ -67,7 +67,6 @@ class Predictor:
         names = (model.module, *(import_plugin(path).__name__ for path in plugins))
         self._card = card
         self._estimator: Any = adapter.load(built, stored.attempt / ARTEFACT, names)
-        self._thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
 
     def __call__(self, inputs: Sequence[str] | Texts | Images) -> list[Answer]:
         """Return one answer an input, in order; `Texts` bring columns along that the model may know.
@@ -77,13 +76,15 @@ class Predictor:
         UserError
             If the model answers something that is no probability.
         """
-        kind, labels = self._card.kind, self._card.labels
+        return answers_of(self.record, self.probabilities(inputs))
+
+    def probabilities(self, inputs: Sequence[str] | Texts | Images) -> np.ndarray:
+        """Return the (n, labels) float32 probabilities of inputs; errors as above."""
         X = inputs if isinstance(inputs, Images) else np.asanyarray(inputs, dtype=object)
         found = np.asarray(adapter.probabilities(self._estimator, X, self._card), dtype=np.float32)
-        if reason := refuse(kind, found, len(X), len(labels)):
+        if reason := refuse(self._card.kind, found, len(X), len(self._card.labels)):
             raise UserError(f"model {self.record.model}: {reason}")
-        decided = apply_thresholds(self._thresholds, kind, found)
-        return [self._answer(row, choice) for row, choice in zip(found, decided, strict=True)]
+        return found
 
     def look(self, images: Images, label: str) -> np.ndarray:
         """Return (n, side, side) float32 maps from 0 to 1 of what spoke for `label`.
@@ -97,14 +98,22 @@ class Predictor:
             raise UserError(f"model {self.record.model} cannot tell where it looked: take a convolutional network")
         return np.asarray(self._estimator.grad_cam(images, self._card.labels.index(label)), dtype=np.float32)
 
-    def _answer(self, row: np.ndarray, choice: Any) -> Answer:
-        labels = self._card.labels
-        order = np.argsort(-row, kind="stable")
-        held = set(np.flatnonzero(choice)) if self._card.kind == "multilabel" else {int(choice)}
-        return Answer(
-            tuple((labels[index], float(row[index])) for index in order),
-            tuple(labels[index] for index in order if index in held),
-        )
+
+def answers_of(record: Record, found: np.ndarray) -> list[Answer]:
+    """Return an answer for each row of (n, labels) probabilities, decided by a record's thresholds."""
+    thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
+    decided = apply_thresholds(thresholds, record.kind, found)
+    return [_answer(record, row, choice) for row, choice in zip(found, decided, strict=True)]
+
+
+def _answer(record: Record, row: np.ndarray, choice: Any) -> Answer:
+    labels = record.labels
+    order = np.argsort(-row, kind="stable")
+    held = set(np.flatnonzero(choice)) if record.kind == "multilabel" else {int(choice)}
+    return Answer(
+        tuple((labels[index], float(row[index])) for index in order),
+        tuple(labels[index] for index in order if index in held),
+    )
 
 
 def best_cell(
@@ -126,14 +135,17 @@ def best_cell(
     if (found := TASKS.get(base).card.modality) != modality:
         command = "zoobench explain" if found == "image" else "zoobench predict"
         raise UserError(f"task {base} is made of {found}s: ask with `{command}`")
-    MODELS.get(name).card.configure(preset)
     folder = Results(results).folder(known, name)
+    if model not in ENSEMBLES:
+        MODELS.get(name).card.configure(preset)
+    elif modality == "image":
+        raise UserError(f"{model} cannot tell where it looked: name one of its members")
     cells = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
     cells = [stored for stored in cells if not preset or stored.record.preset == preset]
     if not cells:
-        run = f"zoobench run --task {task} --model {model}"
-        done = any(folder.glob("*/record.json"))
-        raise UserError(f"no stored {model} for {task} in {results}: run `{run}{' --fresh' if done else ''}` first")
+        run = f"zoobench ensemble {task}" if model in ENSEMBLES else f"zoobench run --task {task} --model {model}"
+        fresh = " --fresh" if model not in ENSEMBLES and any(folder.glob("*/record.json")) else ""
+        raise UserError(f"no stored {model} for {task} in {results}: run `{run}{fresh}` first")
     newest = max(cells, key=lambda stored: stored.record.created).record
     cells = [stored for stored in cells if _same_rows(stored.record, newest)]
     return max(cells, key=lambda stored: _validation_score(stored.record))
@@ -153,7 +165,8 @@ def _usable(path: Path) -> Stored | None:
         stored = Stored(read_record(path), path)
     except (OSError, ValueError):
         return None
-    return stored if stored.record.status == "ok" and (stored.attempt / ARTEFACT).is_dir() else None
+    kept = stored.record.mode == "ensemble" or (stored.attempt / ARTEFACT).is_dir()
+    return stored if stored.record.status == "ok" and kept else None
 
 
 def _validation_score(record: Record) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,8 @@ SCHEMA_VERSION = 1
 Status = Literal["ok", "failed", "timeout", "oom", "incompatible", "unavailable"]
 FAULTS: frozenset[Status] = frozenset({"failed", "timeout", "oom"})
 """The statuses that make a run end with exit status 1; the other two say that a cell cannot run here."""
+ENSEMBLES = ("ensemble-greedy", "ensemble-mean")
+"""What ensembles are called on a board, and in commands."""
 
 NonNegative = Annotated[float, Field(ge=0)]
 Values = dict[str, float | None]
@@ -101,6 +104,15 @@ class Tuning(_Frozen):
     importances: dict[str, float] = Field({}, description="share of the variance that a setting explains (fANOVA)")
 
 
+class Share(_Frozen):
+    """A member of an ensemble, by its cell's key and in words; of weight 0 if it was looked at and not taken."""
+
+    key: str
+    label: str
+    weight: NonNegative
+    probabilities: str = Field("", description="SHA-256 of the file that was read")
+
+
 class Record(_Frozen):
     """A finished cell.
 
@@ -147,6 +159,7 @@ class Record(_Frozen):
     memory: Memory | None = None
     parameters: int | None = None
     history: list[dict[str, float]] = []
+    members: list[Share] = Field([], description="of an ensemble: whatever it could take, by key")
 
     hardware_class: str
     hardware: dict[str, Any]
@@ -164,14 +177,13 @@ class Record(_Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> Record:
-        if self.status == "ok" and (self.mode == "tuned") != (self.tuning is not None):
-            raise ValueError("a record has an account of its tuning exactly if its mode is tuned")
         if self.status != "ok":
             if not self.reason or self.test or self.parts:
                 raise ValueError(f"a record with status {self.status} needs a reason and has no scores")
             return self
         if self.reason or not self.test or self.policy not in self.test or self.speed is None or self.memory is None:
             raise ValueError("a record with status ok has scores, speed, memory and a policy, and no reason")
+        self._check_mode()
         for policy, evaluation in self.test.items():
             if self.primary_metric not in evaluation.values:
                 raise ValueError(f"policy {policy} has no {self.primary_metric}")
@@ -181,6 +193,13 @@ class Record(_Frozen):
                 if value is not None and not math.isfinite(value):
                     raise ValueError(f"policy {policy}: {metric} is not finite")
         return self
+
+    def _check_mode(self) -> None:
+        if (self.mode == "tuned") != (self.tuning is not None):
+            raise ValueError("a record has an account of its tuning exactly if its mode is tuned")
+        weight = sum(share.weight for share in self.members)
+        if (self.mode == "ensemble") != bool(self.members) or (self.members and abs(weight - 1) > 1e-9):
+            raise ValueError("an ensemble has members whose weights sum to 1, and no other record has any")
 
     @property
     def value(self) -> float | None:
@@ -212,3 +231,8 @@ class Record(_Frozen):
             "memory_gb": self.memory.added_gb if self.memory else None,
             "key": self.key,
         }
+
+
+def now() -> str:
+    """Return the time as a record's `created` has it: ISO 8601 in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

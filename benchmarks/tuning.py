@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets.layout import load_training
+import numpy as np
+
+from ..datasets.layout import PUBLIC, load_ids, load_training
 from ..datasets.support.errors import UserError
 from ..zoo.core import Scalar
 from .cell import Cell
@@ -124,7 +126,7 @@ class _Study:
         self._workers = tuner.workers
         self._folder = tuner.folder(planned.cell)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._y_val = load_training(planned.prepared.folder / "public", "validation")[1]
+        self._y_val = load_training(planned.prepared.folder / PUBLIC, "validation")[1]
         self._scorer = TaskScorer(planned.card.kind, planned.card.primary_metric)
 
     def run(self) -> Tuned | Outcome:
@@ -192,7 +194,9 @@ class _Study:
         """Store a trial's probabilities and log: members of an ensemble to come."""
         staged, target = scratch / "staged", self._folder / "trials" / f"{number:04d}"
         staged.mkdir()
-        write_probabilities(staged / PROBABILITIES, found, self._planned)
+        prepared = self._planned.prepared
+        ids = np.concatenate([load_ids(prepared.folder / PUBLIC, "validation"), prepared.sealed_test().ids])
+        write_probabilities(staged / PROBABILITIES, found, ids, self._planned.card.labels)
         if (scratch / LOG).exists():
             (scratch / LOG).rename(staged / LOG)
         target.parent.mkdir(exist_ok=True)

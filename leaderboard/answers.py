@@ -38,10 +38,11 @@ def answer(
     if style not in FORMATS:
         raise unknown_name("format", style, FORMATS)
     texts = _texts(*given)
-    from ..benchmarks.predict import Predictor, best_cell
+    from ..benchmarks.ensemble_predict import predictor_of
+    from ..benchmarks.predict import best_cell
 
     stored = best_cell(task, model, results, plugins)
-    answers = Predictor(stored, plugins)(texts)
+    answers = predictor_of(stored, plugins)(texts)
     remarks = [f"answered by {_in_words(stored.record)}", *_wordless(texts)]
     if style == "json":
         mapped = [_as_json(text, found) for text, found in zip(texts, answers, strict=True)]
@@ -56,7 +57,9 @@ def _in_words(record: Record) -> str:
     settings = "".join(f", {name}={value}" for name, value in record.settings.items())
     value = record.validation[record.policy].values[record.primary_metric]
     score = f", {record.primary_metric} {value:.3f} on the validation fold" if value is not None else ""
-    return f"{record.model}{preset}{settings}, seed {record.seed}{score}"
+    members = sum(share.weight > 0 for share in record.members)
+    who = f"mean of {members} cells" if members else f"seed {record.seed}"
+    return f"{record.model}{preset}{settings}, {who}{score}"
 
 
 def _wordless(texts: Texts) -> list[str]:

@@ -25,6 +25,7 @@ from .console import (
     warn,
 )
 from .data_cli import data_app
+from .ensemble_cli import ensemble
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.command("study")(study)
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
+app.command("ensemble")(ensemble)
 
 
 @app.command()

@@ -40,6 +40,7 @@ def _settings(row: Row) -> list[str]:
 
 
 def _shared(rows: Sequence[Row]) -> frozenset[str]:
+    rows = [row for row in rows if row.get("mode") != "ensemble"]  # theirs say what they are made of
     models = Counter(row["model"] for row in rows)
     holding: dict[str, Counter[str]] = {}
     for row in rows:

@@ -211,7 +211,7 @@ def _metric(name: str, done: list[Row]) -> Column:
 
 def _model(row: Row) -> str:
     name = row["model"] + (f"@{row['preset']}" if row["preset"] not in {"", "default"} else "")
-    name += f", {row['mode']}" if row["mode"] != "default" else ""
+    name += f", {row['mode']}" if row["mode"] not in {"default", "ensemble"} else ""  # an ensemble's name says so
     return one_line(name + (f" ({row['settings']})" if row["settings"] else ""))
 
 
