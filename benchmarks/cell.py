@@ -31,6 +31,8 @@ class Cell:
         Handed to the fit as its scorer, and tuned for by the thresholds.
     folders
         Content hash of each setting that names a local folder.
+    fraction
+        The part of the training rows that it is fitted on; a cell of the whole is named as before there were others.
     """
 
     task: str
@@ -46,10 +48,13 @@ class Cell:
     source_sha256: str
     primary_metric: str
     folders: Mapping[str, str]
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} must be from 0 to 2^32 - 1")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction {self.fraction} must be more than 0 and at most 1")
         for name in ("config", "settings", "folders"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -77,6 +82,7 @@ class Cell:
             "source": self.source_sha256,
             "metric": self.primary_metric,
             "folders": dict(self.folders),
+            **({} if self.fraction == 1 else {"fraction": self.fraction}),
         }
         return sha256_json(parts)[:20]
 
@@ -84,6 +90,7 @@ class Cell:
     def derived_seed(self) -> int:
         """A seed in [0, 2^31) from the cell's coordinates: no two cells share a stream, and code changes keep it."""
         place = [self.task_name, self.model, dict(self.config), self.seed]
+        place += [] if self.fraction == 1 else [self.fraction]
         return int(sha256_json(place)[:8], 16) % 2**31
 
     def key(self, hardware_class: str) -> str:

@@ -26,7 +26,7 @@ from ..zoo.adapter import LOSSES, OPTIMIZER
 from .engines.local import Ending, Limits, LocalEngine
 from .engines.servers import server_of
 from .hardware import Hardware, revision, versions
-from .job import ARTEFACT, LOG, Event, Job, Outcome
+from .job import ARTEFACT, LOG, ROWS, Event, Job, Outcome
 from .job import PROBABILITIES as RAW
 from .metrics import METRIC_VERSION
 from .options import Request
@@ -221,6 +221,7 @@ class Executor:
             },
             out=str(scratch),
             temporary=str(temporary(scratch)),
+            rows="" if planned.subset is None else str(_write_rows(scratch / ROWS, planned.subset)),
         )
 
     @property
@@ -238,14 +239,14 @@ class Executor:
         except (OSError, ValueError, KeyError) as error:
             return replace(outcome, status="failed", reason=f"the probabilities cannot be read back: {error}"), None
         for fold in reversed(FOLDS):
-            if reason := refuse(card.kind, found[fold], prepared.rows[fold], len(card.labels)):
+            if reason := refuse(card.kind, found[fold], planned.rows[fold], len(card.labels)):
                 return replace(outcome, status="failed", reason=f"{reason} ({fold} fold)"), None
         if prepared.folder not in self._sealed:
             self._sealed[prepared.folder] = prepared.sealed_test()
         test = self._sealed[prepared.folder]
         public = prepared.folder / "public"
         targets: dict[Fold, np.ndarray] = {
-            "train": load_training(public, "train")[1],
+            "train": load_training(public, "train")[1][slice(None) if planned.subset is None else planned.subset],
             "validation": load_training(public, "validation")[1],
             "test": test.targets,
         }
@@ -286,7 +287,8 @@ class Executor:
             primary_metric=card.primary_metric,
             data_fingerprint=cell.data_fingerprint,
             split_sha256=cell.split_sha256,
-            rows={fold: int(count) for fold, count in planned.prepared.rows.items()},
+            rows={fold: int(count) for fold, count in planned.rows.items()},
+            fraction=cell.fraction,
             model=cell.model,
             framework=planned.model.card.framework,
             preset=cell.preset,
@@ -373,6 +375,11 @@ def _write_probabilities(
     both = np.concatenate([found["validation"], found["test"]])
     columns = {f"p:{label}": both[:, index] for index, label in enumerate(labels)}
     _write_columns(path, {"fold": np.repeat(["validation", "test"], sizes), "id": ids.astype(str), **columns})
+
+
+def _write_rows(path: Path, rows: np.ndarray) -> Path:
+    np.save(path, rows, allow_pickle=False)
+    return path
 
 
 def _write_columns(path: Path, columns: Mapping[str, Any]) -> None:

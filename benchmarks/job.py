@@ -12,13 +12,14 @@ from ..datasets.support.files import read_json, write_json
 from ..zoo.core import Scalar
 from .record import Status
 
-JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT = (
+JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT, ROWS = (
     "job.json",
     "outcome.json",
     "events.jsonl",
     "probabilities.npz",
     "log.txt",
     "artefact",
+    "rows.npy",
 )
 
 
@@ -44,6 +45,8 @@ class Job:
         Of the model's code when the cell was planned; the process refuses any other.
     features, scope
         The folder of the feature cache and what parts it from others.
+    rows
+        A file with the numbers of the training rows to fit on (.npy, sorted); "" for all.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Job:
     scope: Mapping[str, Any]
     out: str
     temporary: str
+    rows: str = ""
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""

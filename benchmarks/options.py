@@ -15,6 +15,7 @@ from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
 from ..zoo.core import MODELS, split_name
 from .engines.servers import server_of
+from .fractions import WHOLE, parse_fractions
 from .hardware import choose_device, cores
 from .metrics import METRICS
 
@@ -40,6 +41,8 @@ class RunOptions(_Named, total=False):
         Deal the rows of such tables anew before the run.
     seed
         Whole numbers, 0 and up.
+    fractions
+        Parts of the training rows to fit on, such as ``"0.1,0.25,0.5,1"`` or numbers: a learning curve.
     jobs
         Cells side by side; threads are divided among them.
     timeout
@@ -57,6 +60,7 @@ class RunOptions(_Named, total=False):
     task: str | Sequence[str]
     model: str | Sequence[str]
     seed: int | Sequence[int]
+    fractions: str | float | Sequence[float]
     jobs: int
     timeout: float
     memory_gb: float | None
@@ -88,6 +92,7 @@ class Request:
     fresh: bool = False
     quiet: bool = False
     resplit: tuple[Path, ...] = ()
+    fractions: tuple[float, ...] = WHOLE
 
 
 def suites() -> dict[str, Path]:
@@ -117,6 +122,7 @@ def check(suite: str, options: RunOptions) -> Request:
     tasks = tuple(map(own.registered, asked))
     models = _several(options.get("model")) or (*_usual(chosen, tasks), *added)
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
+    fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
     threads = options.get("threads")
@@ -147,6 +153,7 @@ def check(suite: str, options: RunOptions) -> Request:
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
         resplit=_own_files(asked) if options.get("resplit", False) else (),
+        fractions=fractions,
     )
 
 

@@ -128,11 +128,10 @@ def best_cell(
         raise UserError(f"task {base} is made of {found}s: ask with `{command}`")
     MODELS.get(name).card.configure(preset)
     folder = Results(results).folder(known, name)
-    cells = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
-    cells = [stored for stored in cells if not preset or stored.record.preset == preset]
+    done = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _whole(path))]
+    cells = [stored for stored in done if _usable(stored) and (not preset or stored.record.preset == preset)]
     if not cells:
         run = f"zoobench run --task {task} --model {model}"
-        done = any(folder.glob("*/record.json"))
         raise UserError(f"no stored {model} for {task} in {results}: run `{run}{' --fresh' if done else ''}` first")
     newest = max(cells, key=lambda stored: stored.record.created).record
     cells = [stored for stored in cells if _same_rows(stored.record, newest)]
@@ -148,12 +147,17 @@ def _same_rows(one: Record, other: Record) -> bool:
     )
 
 
-def _usable(path: Path) -> Stored | None:
+def _whole(path: Path) -> Stored | None:
+    """Return a readable record; None of a learning curve's, whose model has seen but a part of the training rows."""
     try:
         stored = Stored(read_record(path), path)
     except (OSError, ValueError):
         return None
-    return stored if stored.record.status == "ok" and (stored.attempt / ARTEFACT).is_dir() else None
+    return stored if stored.record.fraction == 1 else None
+
+
+def _usable(stored: Stored) -> bool:
+    return stored.record.status == "ok" and (stored.attempt / ARTEFACT).is_dir()
 
 
 def _validation_score(record: Record) -> float:

@@ -72,7 +72,7 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
         with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
             hardware = measure(request.device)
             tell = status.update if status else lambda text: None
-            cells, finished.refused = plan(request, lambda name: tell(f"preparing task {name}"))
+            cells, finished.refused = plan(request, tell)
         _Run(request, results, hardware, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
@@ -102,14 +102,17 @@ class _Run:
             self._pass(busy, display, finished, patient=True)
 
     def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
-        """Return what cells of the same task and model took before, in seconds of wall time."""
-        before = {(r.task, r.protocol, r.model): r.timings.wall for r in self._executor.history(cells.values())}
-        places = {name: (p.cell.task, p.cell.protocol, p.cell.model) for name, p in cells.items()}
+        """Return what cells of the same task, model and fraction took before, in seconds of wall time."""
+        records = self._executor.history(cells.values())
+        before = {(r.task, r.protocol, r.model, r.fraction): r.timings.wall for r in records}
+        planned = {name: p.cell for name, p in cells.items()}
+        places = {name: (c.task, c.protocol, c.model, c.fraction) for name, c in planned.items()}
         return {name: before[place] for name, place in places.items() if place in before}
 
     def _name(self, planned: Planned) -> str:
         parts = [planned.cell.task_name] if len(self._request.tasks) > 1 else []
         parts.append(planned.cell.model_name)
+        parts += [f"fraction {planned.cell.fraction:g}"] if len(self._request.fractions) > 1 else []
         parts += [f"seed {planned.cell.seed}"] if len(self._request.seeds) > 1 else []
         return " · ".join(parts)
 

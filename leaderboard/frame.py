@@ -88,6 +88,7 @@ def load_board(results: Path, task: str | None = None, sort: str | None = None, 
         raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
     rows, problems = index.read_rows(root, policy or "")
     _check_rows(results, rows, problems, task)
+    rows = _whole(results, rows, task)
     current, members = _pool(rows)
     living = {name for name in current["identity"] if name}
     if task is not None:
@@ -116,6 +117,15 @@ def _check_rows(results: Path, rows: pd.DataFrame, problems: Sequence[str], task
         raise UserError(f"results folder {results} has no record yet: `zoobench run --results {results}` makes some")
     if task is not None and task not in (known := sorted(set(rows["task"]))):
         raise UserError(f"task {task!r} has no record in {results}; tasks that have: {', '.join(known)}")
+
+
+def _whole(results: Path, rows: pd.DataFrame, task: str | None) -> pd.DataFrame:
+    """Return the records of models that were fitted on all training rows: those of a part are of curves alone."""
+    whole = _where(rows, rows["fraction"] == 1)
+    if whole.empty or (task is not None and task not in set(whole["task"])):
+        what = task or results
+        raise UserError(f"{what} has records of parts of the training rows alone: show them by --curves")
+    return whole
 
 
 def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
