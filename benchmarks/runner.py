@@ -92,7 +92,8 @@ class _Run:
         standing = {id(planned): stored for planned in cells if (stored := self._executor.find(planned))}
         finished.kept.extend(standing.values())
         todo = {self._name(planned): planned for planned in cells if id(planned) not in standing}
-        self._executor.side_by_side = min(self._request.jobs, max(1, len(todo)))
+        # Of all cells, so that a run that goes on where it was stopped gives the rest the threads of the first ones.
+        self._executor.side_by_side = min(self._request.jobs, max(1, len(cells)))
         self._announce(len(todo), finished)
         if not todo:
             return
