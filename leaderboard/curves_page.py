@@ -30,8 +30,9 @@ body { margin: 0 auto; max-width: 84rem; padding: 1.5rem 1.2rem 3rem; color: #1d
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; }
 p { max-width: 75ch; color: #566072; margin: .3rem 0; }
-.plots { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
-figure { margin: 0; padding: .8rem; min-width: 0; overflow: hidden; background: #fff; border: 1px solid #e1e5eb; border-radius: 12px; }
+.plots { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); }
+figure { margin: 0; padding: .8rem; min-width: 0; overflow: hidden; background: #fff; border: 1px solid #e1e5eb;
+  border-radius: 12px; }
 figcaption { font-weight: 600; font-size: .95rem; }
 ul.models { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; list-style: none; padding: 0; margin: 0 0 .8rem; }
 ul.models li { font-size: .9rem; overflow-wrap: anywhere; }
@@ -73,9 +74,7 @@ def _write_page(path: Path, heading: str, sections: Sequence[tuple[str, str, Seq
             parts.append(f"<figure><figcaption>{html.escape(caption)}</figcaption>{drawn}</figure>")
         parts.append("</div></section>")
     view = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    # A plot that was drawn before its neighbour stood measured the width of both.
-    fit = "onload = () => document.querySelectorAll('.js-plotly-plot').forEach(each => Plotly.Plots.resize(each))"
-    head = f"{view}<title>{html.escape(heading)}</title><style>{_STYLE}</style><script>{get_plotlyjs()};{fit}</script>"
+    head = f"{view}<title>{html.escape(heading)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script>"
     write_text(path, f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>')
 
 
@@ -158,6 +157,8 @@ def _line(rows: np.ndarray, values: np.ndarray, most: float, colour: str) -> lis
     import plotly.graph_objects as go
 
     measured = int(np.searchsorted(rows, most, side="right"))
+    if not measured:
+        return []
     parts = {"solid": slice(0, measured), "dash": slice(max(measured - 1, 0), None)}
     return [
         go.Scatter(
