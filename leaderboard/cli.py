@@ -24,7 +24,7 @@ from .console import (
     show_board,
     warn,
 )
-from .curves_cli import Picture, show_curves
+from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def run(
         Names, typer.Option(help="Model (NAME or NAME@PRESET) in place of the suite's; repeatable.")
     ] = None,
     seed: Annotated[Optional[list[int]], typer.Option(help="Seed; repeatable.")] = None,  # noqa: UP045
-    fractions: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="A,B,...", help="Fit on these parts of the training rows, such as 0.1,0.25,0.5,1."),
-    ] = None,
+    fractions: Fractions = None,
     setting: Annotated[
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
@@ -78,8 +75,7 @@ def run(
     options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
     options["results"] = results or default_results()
     options["set"] = _settings(setting or [])
-    given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads}
-    given["fractions"] = fractions
+    given = {"task": task, "model": model, "seed": seed, "fractions": fractions, "plugin": plugin, "threads": threads}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)
     if finished.records:

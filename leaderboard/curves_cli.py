@@ -9,8 +9,12 @@ import typer
 
 from .console import print_text, warn
 
+Fractions = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads annotations at run time on every supported Python
+    typer.Option(metavar="A,B,...", help="Fit on these parts of the training rows, such as 0.1,0.25,0.5,1."),
+]
 Picture = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads annotations at run time on every supported Python
+    Optional[Path],  # noqa: UP045
     typer.Option(metavar="FILE", help="Draw --curves into this page (.html)."),
 ]
 
