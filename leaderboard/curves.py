@@ -22,7 +22,7 @@ CURVE = tuple(name for name in index.ROW if name != "fraction")
 """What the records of one curve share."""
 
 AHEAD = (2, 10)
-"""Up to how many times the rows that there are the curves are carried on."""
+"""How many times the most rows measured the curves are carried on to."""
 
 LEAST_POINTS = 3
 _RESAMPLES, _DRAWN = 1000, 60
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What the laws say of more rows than there are, each with its 95 % interval (NaN where there is none)."""
+    """What the laws say of more rows than were measured, each with its 95 % interval (NaN where there is none)."""
 
     times: int
     rows: float

@@ -95,7 +95,7 @@ def _models(sheet: Sequence[Curve]) -> str:
         words = _POWER.sub(r"<sup>\1</sup>", html.escape(laws + cost))
         lines.append(f"<li>{swatch}<b>{name}</b><br><small>{words}</small></li>")
     told = (
-        "Points are measured. Dashed lines are extrapolated beyond the rows that there are, by the law of each model "
+        "Points are measured. Dashed lines are extrapolated beyond the most rows measured, by the law of each model "
         "(n is the number of training rows); bands are 95 % intervals."
     )
     return f'<ul class="models">{"".join(lines)}</ul><p>{told}</p>'
