@@ -33,6 +33,8 @@ class Cell:
         Content hash of each setting that names a local folder.
     tuning
         How the configuration is searched for, from `config` on: the budget and the space; empty where it is not.
+    fraction
+        The part of the training rows that it is fitted on; a cell of the whole is named as before there were others.
     """
 
     task: str
@@ -49,10 +51,13 @@ class Cell:
     primary_metric: str
     folders: Mapping[str, str]
     tuning: Mapping[str, Scalar | None] = field(default_factory=dict)
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} must be from 0 to 2^32 - 1")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction {self.fraction} must be more than 0 and at most 1")
         for name in ("config", "settings", "folders", "tuning"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -80,6 +85,7 @@ class Cell:
             "source": self.source_sha256,
             "metric": self.primary_metric,
             "folders": dict(self.folders),
+            **({} if self.fraction == 1 else {"fraction": self.fraction}),
         }
         if self.tuning:
             parts["tuning"] = dict(self.tuning)
@@ -95,6 +101,7 @@ class Cell:
     def derived_seed(self) -> int:
         """A seed in [0, 2^31) from the cell's coordinates: no two cells share a stream, and code changes keep it."""
         place = [self.task_name, self.model, dict(self.config), self.seed]
+        place += [] if self.fraction == 1 else [self.fraction]
         return int(sha256_json(place)[:8], 16) % 2**31
 
     def key(self, hardware_class: str) -> str:

@@ -215,7 +215,7 @@ class Executor:
         test = self._sealed[prepared.folder]
         public = prepared.folder / "public"
         targets: dict[Fold, np.ndarray] = {
-            "train": load_training(public, "train")[1],
+            "train": load_training(public, "train")[1][slice(None) if planned.subset is None else planned.subset],
             "validation": load_training(public, "validation")[1],
             "test": test.targets,
         }
@@ -257,7 +257,8 @@ class Executor:
             primary_metric=card.primary_metric,
             data_fingerprint=cell.data_fingerprint,
             split_sha256=cell.split_sha256,
-            rows={fold: int(count) for fold, count in planned.prepared.rows.items()},
+            rows={fold: int(count) for fold, count in planned.rows.items()},
+            fraction=cell.fraction,
             model=cell.model,
             framework=planned.model.card.framework,
             preset=cell.preset,

@@ -12,13 +12,14 @@ from ..datasets.support.files import read_json, write_json
 from ..zoo.core import Scalar
 from .record import Status
 
-JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT = (
+JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT, ROWS = (
     "job.json",
     "outcome.json",
     "events.jsonl",
     "probabilities.npz",
     "log.txt",
     "artefact",
+    "rows.npy",
 )
 
 
@@ -46,6 +47,8 @@ class Job:
         The folder of the feature cache and what parts it from others.
     trial
         Whether only the probabilities of the validation and test folds are wanted: a trial of a study.
+    rows
+        A file with the numbers of the training rows to fit on (.npy, sorted); "" for all.
     """
 
     model: str
@@ -65,6 +68,7 @@ class Job:
     out: str
     temporary: str
     trial: bool = False
+    rows: str = ""
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""

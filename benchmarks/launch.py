@@ -17,7 +17,7 @@ from .engines.local import Ending, Limits, Listener, LocalEngine
 from .engines.servers import server_of
 from .hardware import Hardware
 from .job import PROBABILITIES as RAW
-from .job import Job, Outcome
+from .job import ROWS, Job, Outcome
 from .options import Request
 from .plan import Planned
 from .record import Status
@@ -86,6 +86,7 @@ class Launcher:
             out=str(scratch),
             temporary=str(temporary(scratch)),
             trial=trial,
+            rows="" if planned.subset is None else str(_write_rows(scratch / ROWS, planned.subset)),
         )
 
 
@@ -93,7 +94,7 @@ def read_probabilities(
     planned: Planned, outcome: Outcome, scratch: Path, folds: Sequence[Fold]
 ) -> tuple[Outcome, dict[Fold, np.ndarray]]:
     """Return the (n, labels) float32 probabilities that a process left; what are none make its outcome a failure."""
-    card, rows = planned.card, planned.prepared.rows
+    card, rows = planned.card, planned.rows
     try:
         with np.load(scratch / RAW, allow_pickle=False) as kept:
             found: dict[Fold, np.ndarray] = {fold: kept[fold].astype(np.float32) for fold in folds}
@@ -103,6 +104,11 @@ def read_probabilities(
         if reason := refuse(card.kind, found[fold], rows[fold], len(card.labels)):
             return replace(outcome, status="failed", reason=f"{reason} ({fold} fold)"), {}
     return outcome, found
+
+
+def _write_rows(path: Path, rows: np.ndarray) -> Path:
+    np.save(path, rows, allow_pickle=False)
+    return path
 
 
 def judge(ending: Ending, outcome: Outcome | None, limits: Limits) -> Outcome:

@@ -15,6 +15,7 @@ from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
 from ..zoo.core import MODELS, missing_modules, split_name
 from .engines.servers import server_of
+from .fractions import WHOLE, parse_fractions
 from .hardware import choose_device, cores
 from .metrics import METRICS
 
@@ -41,6 +42,8 @@ class RunOptions(_Named, total=False):
         Deal the rows of such tables anew before the run.
     seed
         Whole numbers, 0 and up.
+    fractions
+        Parts of the training rows to fit on, such as ``"0.1,0.25,0.5,1"`` or numbers: a learning curve.
     jobs
         Cells side by side; threads are divided among them.
     timeout
@@ -66,6 +69,7 @@ class RunOptions(_Named, total=False):
     task: str | Sequence[str]
     model: str | Sequence[str]
     seed: int | Sequence[int]
+    fractions: str | float | Sequence[float]
     jobs: int
     timeout: float
     memory_gb: float | None
@@ -116,6 +120,7 @@ class Request:
     quiet: bool = False
     resplit: tuple[Path, ...] = ()
     budget: Budget | None = None
+    fractions: tuple[float, ...] = WHOLE
 
 
 def suites() -> dict[str, Path]:
@@ -145,6 +150,7 @@ def check(suite: str, options: RunOptions) -> Request:
     tasks = tuple(map(own.registered, asked))
     models = _several(options.get("model")) or (*_usual(chosen, tasks), *added)
     seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
+    fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
     threads = options.get("threads")
@@ -176,6 +182,7 @@ def check(suite: str, options: RunOptions) -> Request:
         quiet=options.get("quiet", False),
         resplit=_own_files(asked) if options.get("resplit", False) else (),
         budget=_budget(options, models),
+        fractions=fractions,
     )
 
 
@@ -190,6 +197,8 @@ def _budget(options: RunOptions, models: Sequence[str]) -> Budget | None:
         return None
     if trials < 1:
         raise UserError(f"--trials {trials} must be 1 or more")
+    if options.get("fractions") is not None:
+        raise UserError("--trials and --fractions do not go together: take one, and the other in a run of its own")
     if seconds is not None and not 0 < seconds < math.inf:
         raise UserError(f"--tune-time {seconds:g} must be more than 0, and finite")
     if pruner not in PRUNERS:

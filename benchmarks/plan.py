@@ -7,14 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ..datasets import own
-from ..datasets.core import TASKS, TaskCard
+from ..datasets.core import TASKS, Fold, Task, TaskCard
 from ..datasets.fetch import raw_folders
+from ..datasets.groups import train_groups
+from ..datasets.layout import PUBLIC, load_training
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.files import sha256_file, sha256_json
 from ..zoo.core import MODELS, Config, Model, ModelCard, Scalar, missing_modules, split_name
 from .cell import Cell, source_fingerprint
+from .fractions import WHOLE, check_subset, nested_subset, subset_seed
 from .options import Request
 from .record import Status
 from .search import Search
@@ -34,6 +39,8 @@ class Planned:
         Why it cannot run here, as (status, reason); None if it can.
     search
         What a study of it searches; None for a cell that is fitted as it is.
+    subset
+        (k,) int64 sorted numbers of the training rows that it is fitted on; None for all.
     """
 
     cell: Cell
@@ -44,6 +51,12 @@ class Planned:
     sources: tuple[Path, ...]
     obstacle: tuple[Status, str] | None
     search: Search | None = None
+    subset: np.ndarray | None = None
+
+    @property
+    def rows(self) -> Mapping[Fold, int]:
+        """The rows in each fold; of the training fold those that the model is fitted on."""
+        return self.prepared.rows if self.subset is None else {**self.prepared.rows, "train": len(self.subset)}
 
 
 def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Planned], list[str]]:
@@ -54,7 +67,7 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
     Parameters
     ----------
     on_prepare
-        Called with each task's name before it is prepared.
+        Called with what is done, in words, before each task is prepared and its subsets are drawn.
 
     Raises
     ------
@@ -66,13 +79,15 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
     for file in request.resplit:
         own.resplit(str(file))
     for name in request.tasks:
-        on_prepare(name)
+        on_prepare(f"preparing task {name}")
         base, protocol = split_name(name)
         task = TASKS.get(base)
         card = task.card.under(protocol)
         start = time.monotonic()
         try:
             prepared = prepare(task, protocol)
+            seconds = time.monotonic() - start
+            subsets = _subsets(request, task, prepared, on_prepare)
         except UnavailableError as error:
             refused.append(f"task {name} cannot be read: {error}")
             continue
@@ -81,15 +96,43 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
             continue
         seconds = time.monotonic() - start
         sources = (*raw_folders(TASKS.entries()), *task.sources())
-        for seed in request.seeds:
+        for (seed, fraction), subset in subsets.items():
             for wanted in request.models:
-                model, cell = _cell(wanted, card, prepared, seed, request.settings)
+                model, cell = _cell(wanted, card, prepared, (seed, fraction), request.settings)
                 obstacle = _obstacle(model, card, cell)
-                planned = Planned(cell, card, model, prepared, seconds, sources, obstacle)
+                planned = Planned(cell, card, model, prepared, seconds, sources, obstacle, subset=subset)
                 cells += [planned, *_tuned(planned, request)]
     if refused and not cells:
         raise UserError(refused[0])
     return cells, refused
+
+
+def _subsets(
+    request: Request, task: Task, prepared: Prepared, tell: Callable[[str], None]
+) -> dict[tuple[int, float], np.ndarray | None]:
+    """Return the training rows of each seed and fraction; drawn from the targets and groups of that fold alone.
+
+    Raises
+    ------
+    UserError
+        If one is too small to learn from.
+    """
+    found: dict[tuple[int, float], np.ndarray | None] = {
+        (seed, fraction): None for seed in request.seeds for fraction in request.fractions
+    }
+    if request.fractions == WHOLE:
+        return found
+    card = task.card.under(prepared.protocol)
+    tell(f"drawing parts of the training rows of {card.name}")
+    groups = train_groups(task, prepared)
+    targets = load_training(prepared.folder / PUBLIC, "train")[1]
+    for seed, fraction in found:
+        if fraction < 1:
+            drawn_by = subset_seed(prepared.split_sha256, seed)
+            rows = nested_subset(targets, groups, fraction, drawn_by, card.kind)
+            check_subset(rows, targets, card.kind, f"fraction {fraction:g} of {card.name}", card.labels)
+            found[seed, fraction] = rows
+    return found
 
 
 def _tuned(planned: Planned, request: Request) -> list[Planned]:
@@ -105,8 +148,9 @@ def _tuned(planned: Planned, request: Request) -> list[Planned]:
 
 
 def _cell(
-    name: str, card: TaskCard, prepared: Prepared, seed: int, settings: Mapping[str, Scalar]
+    name: str, card: TaskCard, prepared: Prepared, drawn: tuple[int, float], settings: Mapping[str, Scalar]
 ) -> tuple[Model, Cell]:
+    """Return a model and its cell; `drawn` is its seed, and its fraction of the training rows."""
     base, preset = split_name(name)
     model = MODELS.get(base)
     mine = {key: value for key, value in settings.items() if key in model.card.default}
@@ -122,10 +166,11 @@ def _cell(
         preset=preset,
         config=config,
         settings={key: config[key] for key in mine if config[key] != usual[key]},
-        seed=seed,
+        seed=drawn[0],
         source_sha256=source_fingerprint(model.module),
         primary_metric=card.primary_metric,
         folders=folders,
+        fraction=drawn[1],
     )
     return model, cell
 

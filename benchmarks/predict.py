@@ -140,11 +140,11 @@ def best_cell(
         MODELS.get(name).card.configure(preset)
     elif modality == "image":
         raise UserError(f"{model} cannot tell where it looked: name one of its members")
-    cells = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _usable(path))]
-    cells = [stored for stored in cells if not preset or stored.record.preset == preset]
+    done = [stored for path in sorted(folder.glob("*/record.json")) if (stored := _whole(path))]
+    cells = [stored for stored in done if _usable(stored) and (not preset or stored.record.preset == preset)]
     if not cells:
         run = f"zoobench ensemble {task}" if model in ENSEMBLES else f"zoobench run --task {task} --model {model}"
-        fresh = " --fresh" if model not in ENSEMBLES and any(folder.glob("*/record.json")) else ""
+        fresh = " --fresh" if model not in ENSEMBLES and done else ""
         raise UserError(f"no stored {model} for {task} in {results}: run `{run}{fresh}` first")
     newest = max(cells, key=lambda stored: stored.record.created).record
     cells = [stored for stored in cells if _same_rows(stored.record, newest)]
@@ -160,13 +160,18 @@ def _same_rows(one: Record, other: Record) -> bool:
     )
 
 
-def _usable(path: Path) -> Stored | None:
+def _whole(path: Path) -> Stored | None:
+    """Return a readable record; None of a learning curve's, whose model has seen but a part of the training rows."""
     try:
         stored = Stored(read_record(path), path)
     except (OSError, ValueError):
         return None
+    return stored if stored.record.fraction == 1 else None
+
+
+def _usable(stored: Stored) -> bool:
     kept = stored.record.mode == "ensemble" or (stored.attempt / ARTEFACT).is_dir()
-    return stored if stored.record.status == "ok" and kept else None
+    return stored.record.status == "ok" and kept
 
 
 def _validation_score(record: Record) -> float:

@@ -134,7 +134,7 @@ class Record(_Frozen):
     primary_metric: str
     data_fingerprint: str
     split_sha256: str
-    rows: dict[str, int]
+    rows: dict[str, int] = Field(description="by fold; of the training fold those that the model was fitted on")
 
     model: str
     framework: str
@@ -144,6 +144,7 @@ class Record(_Frozen):
     settings: dict[str, str | int | float | bool] = Field({}, description="what differs from the preset")
     tuning: Tuning | None = None
     seed: int = Field(ge=0, lt=2**32)
+    fraction: float = Field(1.0, gt=0, le=1, description="of the training fold: the part asked for")
     source_sha256: str = Field(description="of the model's code and the zoo modules that it imports")
 
     status: Status

@@ -72,7 +72,7 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
         with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
             hardware = measure(request.device)
             tell = status.update if status else lambda text: None
-            cells, finished.refused = plan(request, lambda name: tell(f"preparing task {name}"))
+            cells, finished.refused = plan(request, tell)
         _Run(request, results, hardware, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
@@ -94,7 +94,7 @@ class _Run:
         todo = {self._name(planned): planned for planned in cells if id(planned) not in standing}
         if self._executor.tuner is not None:
             self._executor.tuner.check(todo.values())
-        self._share(todo.values())
+        self._share(cells)
         self._announce(len(todo), finished)
         if not todo:
             return
@@ -103,26 +103,33 @@ class _Run:
             busy = self._pass(todo, display, finished, patient=False)
             self._pass(busy, display, finished, patient=True)
 
-    def _share(self, todo: Collection[Planned]) -> None:
-        """Divide the jobs among the cells; a study takes those that there are no cells for."""
+    def _share(self, cells: Collection[Planned]) -> None:
+        """Divide the jobs among the cells; a study takes those that there are no cells for.
+
+        All cells count, so that a run that goes on where it was stopped gives the rest the threads of the first ones.
+        """
         jobs = self._request.jobs
-        side_by_side = min(jobs, max(1, len(todo)))
-        if self._executor.tuner is not None and any(planned.search for planned in todo):
+        side_by_side = min(jobs, max(1, len(cells)))
+        if self._executor.tuner is not None:
             self._executor.tuner.workers = jobs // side_by_side
             side_by_side *= self._executor.tuner.workers
         self._executor.launcher.side_by_side = side_by_side
 
     def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
-        """Return what cells of the same task and model took before, in seconds of wall time."""
-        known = self._executor.history(planned for planned in cells.values() if not planned.cell.tuning)
-        before = {(r.task, r.protocol, r.model): r.timings.wall for r in known if r.mode == "default"}
-        untuned = {name: planned.cell for name, planned in cells.items() if not planned.cell.tuning}
-        places = {name: (cell.task, cell.protocol, cell.model) for name, cell in untuned.items()}
+        """Return what cells of the same task, model and fraction took before, in seconds of wall time."""
+        untuned = {name: planned for name, planned in cells.items() if not planned.cell.tuning}
+        records = [record for record in self._executor.history(untuned.values()) if record.mode == "default"]
+        before = {(r.task, r.protocol, r.model, r.fraction): r.timings.wall for r in records}
+        places = {
+            name: (planned.cell.task, planned.cell.protocol, planned.cell.model, planned.cell.fraction)
+            for name, planned in untuned.items()
+        }
         return {name: before[place] for name, place in places.items() if place in before}
 
     def _name(self, planned: Planned) -> str:
         parts = [planned.cell.task_name] if len(self._request.tasks) > 1 else []
         parts.append(planned.cell.model_name)
+        parts += [f"fraction {planned.cell.fraction:g}"] if len(self._request.fractions) > 1 else []
         parts += [f"seed {planned.cell.seed}"] if len(self._request.seeds) > 1 else []
         parts += ["tuned"] if planned.cell.tuning else []
         return " · ".join(parts)

@@ -143,6 +143,9 @@ class _Work:
             model, estimator = self._build()
         self._tell(Event("loading"))
         X, y = load_training(self.public, "train")
+        if self.job.rows:
+            rows = np.load(self.job.rows, allow_pickle=False)
+            X, y = X[rows], y[rows]
         X_val, y_val = load_training(self.public, "validation")
         X_test = load_test_inputs(self.public)
         with _limited(self.job.threads, model.card.blas_threads), self._terms():

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
@@ -24,9 +24,13 @@ from .console import (
     show_board,
     warn,
 )
+from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
 from .ensemble_cli import ensemble
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
+
+if TYPE_CHECKING:
+    from ..benchmarks.options import Request
 
 app = typer.Typer(
     name="zoobench",
@@ -51,6 +55,7 @@ def run(
         Names, typer.Option(help="Model (NAME or NAME@PRESET) in place of the suite's; repeatable.")
     ] = None,
     seed: Annotated[Optional[list[int]], typer.Option(help="Seed; repeatable.")] = None,  # noqa: UP045
+    fractions: Fractions = None,
     setting: Annotated[
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
@@ -78,11 +83,11 @@ def run(
     options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
     given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads, "trials": trials}
     given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner}
-    given |= {"results": results or default_results(), "set": _settings(setting or [])}
+    given |= {"results": results or default_results(), "set": _settings(setting or []), "fractions": fractions}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)
     if finished.records:
-        _print_board(finished.request.results, list(finished.request.tasks))
+        _print_board(finished.request)
     if finished.interrupted:
         warn("stopped; what is done is kept, and the same command goes on from there")
         raise typer.Exit(130)
@@ -107,6 +112,10 @@ def board(
         Optional[str],  # noqa: UP045
         typer.Option(help="Decide by another threshold policy: fixed-0.5, global, per-label, youden, ... ."),
     ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Score and seconds by training rows; see `run --fractions`.")
+    ] = False,
+    picture: Picture = None,
 ) -> None:
     """Show the leaderboard of the stored records."""
     from ..benchmarks.options import default_results
@@ -115,6 +124,11 @@ def board(
 
     check_format(format)
     folder = Path(results or default_results())
+    if curves:
+        show_curves(folder, task and name_of(task), (sort, policy), format, picture)
+        return
+    if picture is not None:
+        raise UserError("--picture draws learning curves: give --curves too")
     show_board(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
 
 
@@ -288,11 +302,15 @@ def _settings(pairs: list[str]) -> dict[str, str]:
     return settings
 
 
-def _print_board(results: Path, tasks: list[str]) -> None:
+def _print_board(request: Request) -> None:
     from .frame import Board, load_board
 
-    loaded = load_board(results)
-    ours = loaded.frame["task"].isin(tasks).to_numpy()
+    if min(request.fractions) < 1:
+        for task in request.tasks:
+            show_curves(request.results, task, (None, None), "table", None)
+        return
+    loaded = load_board(request.results)
+    ours = loaded.frame["task"].isin(request.tasks).to_numpy()
     show_board(Board(loaded.frame.loc[ours], loaded.problems), "table")
 
 

@@ -79,6 +79,21 @@ def load_board(results: Path, task: str | None = None, sort: str | None = None, 
     UserError
         If the folder is missing or has no record, or nothing answers to `task`, `sort` or `policy`.
     """
+    rows, problems = read_records(results, task, sort, policy)
+    root = results.expanduser().absolute()
+    current, members = _pool(_whole(results, rows, task))
+    living = {name for name in current["identity"] if name}
+    if task is not None:
+        current = where(current, current["task"] == task)
+    cache = index.IntervalCache(root, [*([sort] if sort else []), *current["primary"]])
+    evidence = _Evidence(root, cache, members)
+    tables = [_rank_table(table, sort, evidence) for _, table in current.groupby(list(index.TABLE), sort=False)]
+    cache.save(living)
+    return Board(_finish(current, pd.concat(tables)), tuple(problems))
+
+
+def read_records(results: Path, task: str | None, sort: str | None, policy: str | None) -> index.Rows:
+    """Return all records of a results folder as flat rows; raises as `load_board` does."""
     _check_metric(sort)
     if policy is not None and policy not in POLICIES:
         raise unknown_name("threshold policy", policy, POLICIES)
@@ -86,17 +101,9 @@ def load_board(results: Path, task: str | None = None, sort: str | None = None, 
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
-    rows, problems = index.read_rows(root, policy or "")
-    _check_rows(results, rows, problems, task)
-    current, members = _pool(rows)
-    living = {name for name in current["identity"] if name}
-    if task is not None:
-        current = _where(current, current["task"] == task)
-    cache = index.IntervalCache(root, [*([sort] if sort else []), *current["primary"]])
-    evidence = _Evidence(root, cache, members)
-    tables = [_rank_table(table, sort, evidence) for _, table in current.groupby(list(index.TABLE), sort=False)]
-    cache.save(living)
-    return Board(_finish(current, pd.concat(tables)), tuple(problems))
+    found = index.read_rows(root, policy or "")
+    _check_rows(results, found.frame, found.problems, task)
+    return found
 
 
 def _check_metric(name: str | None) -> None:
@@ -118,6 +125,15 @@ def _check_rows(results: Path, rows: pd.DataFrame, problems: Sequence[str], task
         raise UserError(f"task {task!r} has no record in {results}; tasks that have: {', '.join(known)}")
 
 
+def _whole(results: Path, rows: pd.DataFrame, task: str | None) -> pd.DataFrame:
+    """Return the records of models that were fitted on all training rows: those of a part are of curves alone."""
+    whole = where(rows, rows["fraction"] == 1)
+    if whole.empty or (task is not None and task not in set(whole["task"])):
+        what = task or results
+        raise UserError(f"{what} has records of parts of the training rows alone: show them by --curves")
+    return whole
+
+
 def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     """Return one line per row of the board, and the records behind each by the row's identity.
 
@@ -125,9 +141,9 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     that succeeded, if any did.
     """
     counts = rows["row"].value_counts()
-    rows = _of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
+    rows = of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
     rows = rows.assign(group=rows.groupby("row", sort=False).ngroup(), ok=rows["status"] == "ok")
-    ok = _where(rows, rows["ok"])
+    ok = where(rows, rows["ok"])
     averaged = ["unseen", *METRIC_COLUMNS, *_PARTS, *_COSTS, *_BOUNDS]
     shared = rows.drop(columns=[*averaged, "seed", "reason", "beside"])
     shared = shared.iloc[np.lexsort((rows["ok"], rows["group"]))].drop_duplicates("group", keep="last")
@@ -141,15 +157,15 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     return pooled.assign(**_words(rows)), members
 
 
-def _of_one_setup(rows: pd.DataFrame) -> pd.DataFrame:
+def of_one_setup(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the records that ran as the newest of their row did: no figure pools two versions of the code.
 
     What failed has no metric version, so that counts among the scored alone.
     """
-    rows = _where(rows, rows["setup"] == _newest(rows, "setup"))
+    rows = where(rows, rows["setup"] == _newest(rows, "setup"))
     scored = rows.assign(metric_version=rows["metric_version"].where(rows["status"] == "ok"))
     version = scored["metric_version"]
-    return _where(rows, version.isna() | (version == _newest(scored, "metric_version")))
+    return where(rows, version.isna() | (version == _newest(scored, "metric_version")))
 
 
 def _newest(rows: pd.DataFrame, name: str) -> np.ndarray:
@@ -158,7 +174,8 @@ def _newest(rows: pd.DataFrame, name: str) -> np.ndarray:
     return by_row[name].transform("last").reindex(rows.index).to_numpy()
 
 
-def _where(rows: pd.DataFrame, mask: Any) -> pd.DataFrame:
+def where(rows: pd.DataFrame, mask: Any) -> pd.DataFrame:
+    """Return the rows that the (n,) bool `mask` holds."""
     return rows.take(np.flatnonzero(mask))
 
 
@@ -247,7 +264,7 @@ class _Evidence:
 
 def _rank_table(table: pd.DataFrame, sort: str | None, evidence: _Evidence) -> pd.DataFrame:
     """Return rank, metric, value, interval and ties of the rows of one table, best first and failures last."""
-    metric = _ranking_metric(table, sort)
+    metric = ranking_metric(table, sort)
     values = table[metric].to_numpy(dtype=float)
     ranks = rank.ranks(values, higher_is_better=bool(METRICS[metric].higher_is_better))
     order = np.lexsort((ranks, ~table["ok"].to_numpy()))
@@ -260,7 +277,7 @@ def _rank_table(table: pd.DataFrame, sort: str | None, evidence: _Evidence) -> p
     return ranked.iloc[order]
 
 
-def _ranking_metric(table: pd.DataFrame, sort: str | None) -> str:
+def ranking_metric(table: pd.DataFrame, sort: str | None) -> str:
     """Return the metric asked for; the primary one where no row of the table has that."""
     if sort is not None and not np.isnan(table[sort].to_numpy(dtype=float)).all():
         return sort

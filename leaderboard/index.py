@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 ID_LENGTH = 20
 """Hexadecimal digits of a name made from a hash."""
 
-FORMAT = 5
+FORMAT = 6
 """Raised whenever the columns below, or how they are filled, change."""
 
 TABLE = ("task", "data_fingerprint", "split_sha256")
 """Inside one of these figures compare."""
 
-ROW = (*TABLE, "model", "preset", "mode", "settings", "hardware_class", "device")
-"""What makes a row of the board."""
+ROW = (*TABLE, "model", "preset", "mode", "settings", "hardware_class", "device", "fraction")
+"""What makes a row of the board, or, of a fraction of the training rows, a point of a curve."""
 
 LOCK_SECONDS = 30.0
 """How long to wait for another process that updates the index, before doing the work in memory."""
@@ -56,19 +56,19 @@ _TEXT = (
     *("status", "reason", "policy", "hardware_class", "device", "overlap"),
 )
 _WHOLE = (
-    *("mtime_ns", "size", "label_count", "test_rows", "seed", "metric_version"),
+    *("mtime_ns", "size", "label_count", "train_rows", "test_rows", "seed", "metric_version"),
     *("parameters", "threads", "beside", "own_policy"),
 )
 _REAL = (
     *("prepare_s", "features_s", "tune_s", "fit_only_s", "fit_s", "predict_s"),
     *("latency_p50_ms", "latency_p95_ms", "rows_per_second", "memory_gb", "memory_baseline_gb", "memory_gpu_gb"),
-    "unseen",
+    *("unseen", "fraction"),
 )
 
 _SAME = (
     *("attempt", "created", "kind", "data_fingerprint", "split_sha256", "model", "framework", "preset", "mode"),
     *("seed", "status", "reason", "metric_version", "parameters", "hardware_class", "device"),
-    *("threads", "beside", "overlap"),
+    *("threads", "beside", "overlap", "fraction"),
 )
 """Fields of a record that its row has under the same name."""
 
@@ -281,7 +281,7 @@ def flatten(record: Record, policy: str = "") -> dict[str, Any]:
         "policy": shown,
         "own_policy": int(shown == record.policy),
         "label_count": len(record.labels),
-        "test_rows": record.rows.get("test"),
+        **{f"{fold}_rows": record.rows.get(fold) for fold in ("train", "test")},
         **_costs(record),
         **_scores(record, shown),
     }

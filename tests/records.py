@@ -104,6 +104,7 @@ KEYED = (
     "config",
     "seed",
     "source_sha256",
+    "fraction",
 )
 """What the fit key of a made-up cell depends on."""
 
