@@ -19,9 +19,10 @@ from zoobench.datasets.core import TASKS, Examples, Protocol, Task, TaskCard
 from zoobench.datasets.images import PixelStore
 from zoobench.datasets.near import near_identical
 from zoobench.datasets.prepare import deal
-from zoobench.datasets.report import cell, linked, plain, write_report
+from zoobench.datasets.report import plain, write_report
 from zoobench.datasets.report.blocks import Share, Table
 from zoobench.datasets.report.facts import facts
+from zoobench.datasets.report.page import cell, linked
 from zoobench.datasets.support.errors import UserError
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -20,6 +20,10 @@ class Share(float):
     """A part of a whole, 0 to 1: shown in per cent."""
 
 
+class Exact(float):
+    """A figure whose small differences matter: shown to four decimals."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of plain values (None is shown as a dash) under named columns; `folded` if a plot shows the same."""

@@ -14,16 +14,16 @@ from typing import Any
 Figure = dict[str, Any]
 
 _INK, _GRID, _CLEAR = "#3b4352", "#e3e7ed", "rgba(0,0,0,0)"
-_PLAIN, _OTHER, _REST = "#24808a", "#8a4b94", "#98a1b0"
+PLAIN, OTHER, REST = "#24808a", "#8a4b94", "#98a1b0"
 _LOW, _MIDDLE, _HIGH = "#f1f5f9", "#6aa3cf", "#123f6e"
-FOLD_COLOURS = {"train": "#2f6db3", "validation": "#c98500", "test": "#30353f", "left out": _REST}
+FOLD_COLOURS = {"train": "#2f6db3", "validation": "#c98500", "test": "#30353f", "left out": REST}
 _SYMBOLS = {"train": "circle", "validation": "diamond", "test": "line-ns"}
 DARK = {
     _INK: "#c5cdd9",
     _GRID: "#2c3542",
-    _PLAIN: "#58bcc4",
-    _OTHER: "#d09cd9",
-    _REST: "#6c7686",
+    PLAIN: "#58bcc4",
+    OTHER: "#d09cd9",
+    REST: "#6c7686",
     _LOW: "#1d2530",
     _MIDDLE: "#3f7fb5",
     _HIGH: "#b9deff",
@@ -36,7 +36,7 @@ _ROW, _FRAME = 22, 74  # pixels: one bar with its gap, and the axes around all b
 
 def histogram(found: Mapping[str, Any], axis: str, counted: str = "rows") -> Figure:
     """Return the bars of a `describe.histogram`."""
-    return _figure([_bins(found, counted)], height=300, x=axis, y=counted, bargap=0.04)
+    return figure([_bins(found, counted)], height=300, x=axis, y=counted, bargap=0.04)
 
 
 def histogram_choices(found: Sequence[Mapping[str, Any]], counted: str = "rows") -> list[list[Any]]:
@@ -54,7 +54,7 @@ def _bins(found: Mapping[str, Any], counted: str) -> Any:
         y=counts,
         width=[(high - low) * 0.96 for low, high in ranges],
         customdata=ranges,
-        marker_color=_PLAIN,
+        marker_color=PLAIN,
         hovertemplate=f"%{{customdata[0]:,.4~r}} to %{{customdata[1]:,.4~r}}: %{{y:,}} {counted}<extra></extra>",
     )
 
@@ -67,14 +67,14 @@ def bars(names: Sequence[str], counts: Sequence[int], total: int, rest: str = ""
         y=list(range(len(names))),
         x=list(counts),
         orientation="h",
-        marker_color=[_REST if name == rest else _PLAIN for name in names],
+        marker_color=[REST if name == rest else PLAIN for name in names],
         customdata=[[_safe(name), count / max(total, 1)] for name, count in zip(names, counts, strict=True)],
         text=[f"{count:,}" for count in counts],
         textposition="outside",
         cliponaxis=False,
         hovertemplate=f"%{{customdata[0]}}: %{{x:,}} {counted} (%{{customdata[1]:.1%}})<extra></extra>",
     )
-    return _figure([trace], height=_height(len(names)), x=counted, yaxis=_names(names), margin_r=52)
+    return figure([trace], height=_height(len(names)), x=counted, yaxis=_names(names), margin_r=52)
 
 
 def fold_bars(names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Figure:
@@ -94,7 +94,7 @@ def fold_bars(names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Figu
         for fold, values in counts.items()
         if any(values)
     ]
-    return _figure(traces, height=_height(len(names)) + 30, x="rows", yaxis=_names(names), barmode="stack")
+    return figure(traces, height=_height(len(names)) + 30, x="rows", yaxis=_names(names), barmode="stack")
 
 
 def fold_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]], overall: Sequence[float]) -> Figure:
@@ -118,9 +118,9 @@ def fold_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]], ove
         )
         for fold, values in shares.items()
     ]
-    axis = {"zeroline": True, "zerolinecolor": _REST, "zerolinewidth": 1.5, "ticksuffix": " "}
+    axis = {"zeroline": True, "zerolinecolor": REST, "zerolinewidth": 1.5, "ticksuffix": " "}
     title = "difference, percentage points"
-    return _figure(traces, height=_height(len(names)) + 30, x=title, xaxis=axis, yaxis=_names(names, True))
+    return figure(traces, height=_height(len(names)) + 30, x=title, xaxis=axis, yaxis=_names(names, True))
 
 
 def boxes(names: Sequence[str], found: Sequence[Mapping[str, Any]], axis: str) -> Figure:
@@ -137,11 +137,11 @@ def boxes(names: Sequence[str], found: Sequence[Mapping[str, Any]], axis: str) -
         lowerfence=[each["lower"] for _, each in drawn],
         upperfence=[each["upper"] for _, each in drawn],
         mean=[each["mean"] for _, each in drawn],
-        marker_color=_PLAIN,
+        marker_color=PLAIN,
         line_width=1.4,
         hoverinfo="x",
     )
-    return _figure(
+    return figure(
         [trace], height=_height(len(names)), x=axis, yaxis=_names(names, True), hovermode="closest", boxgap=0.35
     )
 
@@ -175,14 +175,14 @@ def heat_map(
     )
     across = {**_names(columns), "range": [-0.5, len(columns) - 0.5], "tickangle": -50 if len(columns) > 6 else 0}
     height = max(280, 150 + _ROW * len(rows))
-    return _figure([trace], height=height, xaxis=across, yaxis=_names(rows))
+    return figure([trace], height=height, xaxis=across, yaxis=_names(rows))
 
 
 def word_bars(found: Mapping[str, Any]) -> Figure:
     """Return two panels of bars: the frequent and the distinctive words of one label of `words.label_words`."""
     panels = word_traces(found)
     axis = {"autorange": "reversed", "type": "category", "showgrid": False, "ticklabelstandoff": 6}
-    return _figure(
+    return figure(
         panels,
         height=430,
         xaxis={"domain": [0, 0.42], "title": {"text": "occurrences"}},
@@ -205,7 +205,7 @@ def word_traces(found: Mapping[str, Any]) -> list[Any]:
             x=[count for _, count, _ in frequent],
             customdata=[rows for _, _, rows in frequent],
             orientation="h",
-            marker_color=_PLAIN,
+            marker_color=PLAIN,
             hovertemplate=told + "%{x:,} times in %{customdata:,} rows<extra></extra>",
         ).to_plotly_json(),
         go.Bar(
@@ -213,7 +213,7 @@ def word_traces(found: Mapping[str, Any]) -> list[Any]:
             x=[score for _, score, _ in distinctive],
             customdata=[count for _, _, count in distinctive],
             orientation="h",
-            marker_color=_OTHER,
+            marker_color=OTHER,
             xaxis="x2",
             yaxis="y2",
             hovertemplate=told + "z = %{x:.1f}, %{customdata:,} times<extra></extra>",
@@ -228,17 +228,21 @@ def columns(names: Sequence[str], counts: Sequence[int], axis: str, counted: str
     trace = go.Bar(
         x=list(map(_safe, names)),
         y=list(counts),
-        marker_color=_PLAIN,
+        marker_color=PLAIN,
         text=[f"{count:,}" for count in counts] if len(names) <= 12 else None,
         textposition="outside",
         cliponaxis=False,
         hovertemplate="%{x}: %{y:,}<extra></extra>",
     )
     upright = {"type": "log", "dtick": 1} if log else {}
-    return _figure([trace], height=300, x=axis, y=counted, xaxis={"type": "category"}, yaxis=upright)
+    return figure([trace], height=300, x=axis, y=counted, xaxis={"type": "category"}, yaxis=upright)
 
 
-def _figure(traces: Sequence[Any], *, height: int = 300, x: str = "", y: str = "", **layout: Any) -> Figure:
+def figure(traces: Sequence[Any], *, height: int = 300, x: str = "", y: str = "", **layout: Any) -> Figure:
+    """Return a figure in the dress of all pages; `x` and `y` are the titles of its axes, `layout` is plotly's.
+
+    Traces hold plain lists, and colours that `DARK` knows, so that the page can turn dark.
+    """
     import plotly.graph_objects as go
 
     base = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True, "fixedrange": True}
@@ -248,7 +252,7 @@ def _figure(traces: Sequence[Any], *, height: int = 300, x: str = "", y: str = "
     for name, title in (("xaxis", x), ("yaxis", y)):
         if title:
             layout[name]["title"] = {"text": title, "standoff": 12}
-    figure = go.Figure(
+    drawn = go.Figure(
         data=list(traces),
         layout={
             "template": "none",
@@ -262,7 +266,7 @@ def _figure(traces: Sequence[Any], *, height: int = 300, x: str = "", y: str = "
             **layout,
         },
     )
-    return figure.to_plotly_json()
+    return drawn.to_plotly_json()
 
 
 def _names(names: Sequence[str], grid: bool = False) -> dict[str, Any]:
