@@ -271,7 +271,7 @@ class Executor:
             measured["memory"] = memory.model_copy(update={"added_gb": max(memory.added_gb, seen)})
         if scored is not None:
             measured |= {fold: dict(scored.folds[fold]) for fold in FOLDS}
-            measured |= {"parts": dict(scored.parts), "policy": scored.policy}
+            measured |= {"parts": dict(scored.parts), "policy": scored.policy, "temperature": scored.temperature}
             measured |= {"speed": Speed(**outcome.speed), "parameters": outcome.parameters}
         return Record(
             key=key,
