@@ -13,7 +13,7 @@ from ..benchmarks.metrics import CALIBRATION_BINS
 from ..benchmarks.selective import USUAL_THRESHOLD
 from ..datasets.report.blocks import Exact, Plot, Section, Share, Table
 from ..datasets.report.plots import OTHER, PLAIN, REST, Figure, figure
-from .confidence_tables import about, meaning, shares, title
+from .confidence_tables import about, shares, title
 from .pages import write_page
 
 _POINTS = 300  # of a curve: more than a screen tells apart
@@ -29,7 +29,7 @@ def write(found: Confidence, out: Path) -> Path:
         out / f"{name}.html",
         title(found),
         [_calibration(found), _selective(found), _meaning(found)],
-        lead=f"{about(found)}: {meaning(found.temperature)}. Nothing here was fitted on a test row.",
+        lead=f"{about(found)}. Nothing here was fitted on a test row.",
         top=_top(found),
         brand="confidence",
     )
@@ -85,9 +85,9 @@ def _calibration(found: Confidence) -> Section:
             Table("Figures, lower is better", ["figure", "before", "after"], rows),
             Table(
                 "Calibration error of each label",
-                ["label", "test rows that have it", "before", "after"],
+                ["label", "test rows", "before", "after"],
                 labels,
-                "One label against the rest, in the same bins; their mean is the calibration error by label above.",
+                "One label against the rest, in the same bins; their mean stands above. Rows: of the label.",
             ),
         ],
     )
@@ -141,7 +141,7 @@ def _claims(found: Confidence) -> Figure:
 def _selective(found: Confidence) -> Section:
     told = shares(found)
     right = told[1][1]
-    columns = ["confidence, at least", *(words for _, words in told), *(f"{words}, after" for _, words in told)]
+    columns = ["confidence", *(words for _, words in told), *(f"{words}, after" for _, words in told)]
     rows = []
     for before, after in zip(found.before.kept, found.after.kept, strict=True):
         values = [getattr(each, name) for each in (before, after) for name, _ in told]
@@ -159,7 +159,12 @@ def _selective(found: Confidence) -> Section:
                 f"The surest rows first. Larger marks: confidence {USUAL_THRESHOLD} or more.{order}",
                 _coverage(found, right),
             ),
-            Table("What a threshold of confidence keeps", columns, rows, "A dash: no row is that sure."),
+            Table(
+                "What a threshold of confidence keeps",
+                columns,
+                rows,
+                "Of the test rows whose answer has this confidence or more. A dash: no row has.",
+            ),
         ],
     )
 
@@ -175,7 +180,8 @@ def _coverage(found: Confidence, right: str) -> Figure:
         if found.record.kind == "multiclass" or name == "before":
             curve = {"x": reading.coverage[at].tolist(), "y": (1 - reading.risk[at]).tolist()}
             line = {"color": colour, "width": 2}
-            traces.append(go.Scatter(**curve, name=name, mode="lines", line=line, hovertemplate=hover))
+            drawn = name if found.record.kind == "multiclass" else "before and after"
+            traces.append(go.Scatter(**curve, name=drawn, mode="lines", line=line, hovertemplate=hover))
         if usual.exact is not None:
             marker = {"color": colour, "symbol": symbol, "size": 13}
             point = {"x": [usual.coverage], "y": [usual.exact], "mode": "markers", "marker": marker}

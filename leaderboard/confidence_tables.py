@@ -32,14 +32,14 @@ def about(found: Confidence) -> str:
     record = found.record
     rows, labels = f"{record.rows['test']:,} test rows", f"{len(record.labels)} labels"
     fitted = "fitted now on the stored validation fold" if found.fitted_now else "fitted on the validation fold"
-    return f"{rows}, {labels}, decided by policy {record.policy}; temperature {found.temperature:.3f}, {fitted}"
+    told = f"temperature {found.temperature:.3f}, {fitted}: {_meaning(found.temperature)}"
+    return f"{rows}, {labels}, decided by policy {record.policy}; {told}"
 
 
-def meaning(temperature: float) -> str:
-    """Say what a temperature tells of a model."""
+def _meaning(temperature: float) -> str:
     if temperature == 1:
-        return "no temperature is better than 1: nothing is changed"
-    return f"the model was {'too sure' if temperature > 1 else 'not sure enough'} on the validation fold"
+        return "no other is better, nothing is changed"
+    return f"the model is {'too sure' if temperature > 1 else 'not sure enough'} there"
 
 
 def shares(found: Confidence) -> tuple[tuple[str, str], ...]:
@@ -55,7 +55,8 @@ def as_table(found: Confidence) -> RenderableType:
     for name, words in FIGURES.items():
         figures.add_row(words, *(f"{each.figures[name]:.4f}" for each in (found.before, found.after)))
     told = shares(found)
-    kept = _table("confidence", *(words for _, words in told), *(f"{words}, after" for _, words in told))
+    headings = [words.replace(" ", "\n") for _, words in told]
+    kept = _table("confidence", *(f"{when}\n{words}" for when in ("before", "after") for words in headings))
     for before, after in _pairs(found):
         mark = "*" if before.threshold == USUAL_THRESHOLD else " "
         cells = [_share(getattr(each, name)) for each in (before, after) for name, _ in told]
@@ -63,9 +64,12 @@ def as_table(found: Confidence) -> RenderableType:
     usual = f"* `zoobench predict` calls answers of one class below {USUAL_THRESHOLD} uncertain"
     return Group(
         Text(title(found), "bold"),
-        Text(f"{about(found)}: {meaning(found.temperature)}"),
+        Text(about(found)),
+        "",
         figures,
+        "",
         Text("Test rows whose answer has this confidence or more, and how many of them are right"),
+        "",
         kept,
         Text(usual, "dim"),
     )
@@ -75,7 +79,7 @@ def _table(first: str, *others: str) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column(first, no_wrap=True)
     for each in others:
-        table.add_column(each, justify="right")
+        table.add_column(each, justify="right", vertical="bottom")
     return table
 
 
