@@ -59,8 +59,7 @@ def read_answers(stored: Stored) -> Mapping[Fold, Answered]:
         fold, ids = table["fold"].to_numpy(), table["id"].to_numpy()
         columns = [table[f"p:{label}"].to_numpy() for label in record.labels]
     except (OSError, KeyError, pa.ArrowException) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path} cannot be read ({reason}): {mend}") from error
+        raise UserError(f"{path} is no Parquet file with the columns of its record: {mend}") from error
     found = np.column_stack(columns)
     return {name: Answered(ids[fold == name], found[fold == name]) for name in STORED}
 

@@ -171,14 +171,14 @@ def as_lines(text: str, found: Answer, threshold: float = 0.0) -> str:
     One whose confidence is below `threshold` is called uncertain.
     """
     short = " ".join(text.split())
-    head = short if len(short) <= 90 else short[:89] + "…"
-    rows = []
+    head = [short if len(short) <= 90 else short[:89] + "…"]
     if found.confidence < threshold:
-        rows.append(f"  ? uncertain: confidence {found.confidence:.3f} is below {threshold:g}")
+        head.append(f"  ? uncertain: confidence {found.confidence:.3f} is below {threshold:g}")
+    rows = []
     for label, probability in found.probabilities[: max(SHOWN, len(found.chosen))]:
         mark = "*" if label in found.chosen else " "
         rows.append(f"  {mark} {label:<32} {probability:6.3f}  {'█' * round(20 * probability)}")
     hidden = len(found.probabilities) - len(rows)
     if hidden:
         rows.append(f"    … {hidden} less probable labels (--format json shows them)")
-    return "\n".join([head, *rows])
+    return "\n".join([*head, *rows])

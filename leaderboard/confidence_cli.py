@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..datasets.support.errors import unknown_name
-from .console import Plugins, Results, print_rich, print_text, warn
+from .console import Plugins, Results, preparing, print_rich, print_text, warn
 
 
 def confidence(
@@ -31,9 +31,10 @@ def confidence(
     from ..benchmarks.options import default_results
     from ..benchmarks.predict import recorded_cell
     from .confidence_page import write
-    from .console import preparing
+    from .pages import check_folder
 
     stored, found = recorded_cell(task, model, Path(results or default_results()), plugin or [], seed)
+    check_folder(out)
     with preparing() as tell:
         examined = examine(stored, found, tell)
     page = write(examined, out)

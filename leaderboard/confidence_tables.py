@@ -12,10 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..benchmarks.calibration import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from ..benchmarks.confidence import FIGURES, Confidence, Reading
 from ..benchmarks.selective import USUAL_THRESHOLD, Kept
 
 FORMATS = ("table", "json", "csv")
+_NEAR = 1e-4  # of the ends of the searched range, relative: what a bounded search may stop short of them
 
 
 def title(found: Confidence) -> str:
@@ -39,6 +41,8 @@ def about(found: Confidence) -> str:
 def _meaning(temperature: float) -> str:
     if temperature == 1:
         return "no other is better, nothing is changed"
+    if not LOWEST_TEMPERATURE * (1 + _NEAR) < temperature < HIGHEST_TEMPERATURE * (1 - _NEAR):
+        return "as far as is looked: that fold would have more"
     return f"the model is {'too sure' if temperature > 1 else 'not sure enough'} there"
 
 
@@ -61,7 +65,8 @@ def as_table(found: Confidence) -> RenderableType:
         mark = "*" if before.threshold == USUAL_THRESHOLD else " "
         cells = [_share(getattr(each, name)) for each in (before, after) for name, _ in told]
         kept.add_row(f"{before.threshold:.2f}{mark}", *cells)
-    usual = f"* `zoobench predict` calls answers of one class below {USUAL_THRESHOLD} uncertain"
+    asked = "" if found.record.kind == "multiclass" else f" --confidence {USUAL_THRESHOLD}"
+    usual = f"* `zoobench predict{asked}` calls answers below it uncertain"
     return Group(
         Text(title(found), "bold"),
         Text(about(found)),
