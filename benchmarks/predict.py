@@ -93,7 +93,7 @@ class Predictor:
         decided = apply_thresholds(self._thresholds, kind, found)
         said = scale(kind, found, self._temperature)
         sure = answer_confidence(kind, said, decided).tolist()
-        return [self._answer(*row) for row in zip(said, decided, sure, strict=True)]
+        return [self._answer(*row) for row in zip(found, said, decided, sure, strict=True)]
 
     def look(self, images: Images, label: str) -> np.ndarray:
         """Return (n, side, side) float32 maps from 0 to 1 of what spoke for `label`.
@@ -107,12 +107,12 @@ class Predictor:
             raise UserError(f"model {self.record.model} cannot tell where it looked: take a convolutional network")
         return np.asarray(self._estimator.grad_cam(images, self._card.labels.index(label)), dtype=np.float32)
 
-    def _answer(self, row: np.ndarray, choice: Any, confidence: float) -> Answer:
+    def _answer(self, found: np.ndarray, said: np.ndarray, choice: Any, confidence: float) -> Answer:
         labels = self._card.labels
-        order = np.argsort(-row, kind="stable")
+        order = np.argsort(-found, kind="stable")
         held = set(np.flatnonzero(choice)) if self._card.kind == "multilabel" else {int(choice)}
         return Answer(
-            tuple((labels[index], float(row[index])) for index in order),
+            tuple((labels[index], float(said[index])) for index in order),
             tuple(labels[index] for index in order if index in held),
             confidence,
         )

@@ -88,7 +88,7 @@ def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> 
     for what, ours, theirs in (
         ("data", prepared.fingerprint, record.data_fingerprint),
         ("folds", prepared.split_sha256, record.split_sha256),
-        ("labels", ", ".join(task.card.labels), ", ".join(record.labels)),
+        ("labels", ", ".join(task.card.under(record.protocol).labels), ", ".join(record.labels)),
     ):
         if ours != theirs:
             raise UserError(

@@ -43,7 +43,8 @@ def _readings(found: Confidence) -> tuple[tuple[Reading, str, str, str], ...]:
 def _top(found: Confidence) -> list[tuple[str, str, str]]:
     before, after = (each.figures for each in (found.before, found.after))
     usual = next(each for each in found.before.kept if each.threshold == USUAL_THRESHOLD)
-    right = "no row is that sure" if usual.exact is None else f"of them {usual.exact:.1%} are right as a whole"
+    whole = "" if found.record.kind == "multiclass" else " as a whole"
+    right = "no row is that sure" if usual.exact is None else f"of them {usual.exact:.1%} are right{whole}"
     return [
         (f"{found.temperature:.3f}", "temperature", "divides every logit"),
         (
@@ -79,7 +80,7 @@ def _calibration(found: Confidence) -> Section:
             Plot(
                 "claims",
                 "How often each confidence is claimed",
-                f"Number of {claimed}, by bin; the axis is logarithmic.",
+                f"Number of {claimed}, by bin{'' if multiclass else '; the axis is logarithmic'}.",
                 _claims(found),
             ),
             Table("Figures, lower is better", ["figure", "before", "after"], rows),
@@ -135,7 +136,9 @@ def _claims(found: Confidence) -> Figure:
         )
         for reading, name, colour, _ in _readings(found)
     ]
-    return figure(traces, x="confidence", y="claims", barmode="group", yaxis={"type": "log", "dtick": 1}, bargap=0.15)
+    # Of many labels most cells are near 0, and would hide the rest.
+    upright = {} if found.record.kind == "multiclass" else {"type": "log", "dtick": 1}
+    return figure(traces, x="confidence", y="claims", barmode="group", yaxis=upright, bargap=0.15)
 
 
 def _selective(found: Confidence) -> Section:
