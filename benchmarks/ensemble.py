@@ -255,6 +255,7 @@ def _record(pool: Pool, cell: Cell, chosen: Selection, scored: Scored, own_s: fl
         status="ok",
         metric_version=METRIC_VERSION,
         policy=scored.policy,
+        temperature=scored.temperature,
         validation=dict(scored.folds["validation"]),
         test=dict(scored.folds["test"]),
         parts=dict(scored.parts),

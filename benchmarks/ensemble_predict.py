@@ -15,9 +15,11 @@ from .record import Record, Share
 from .store import ARTEFACT, RECORD, Stored, read_record
 
 
-def predictor_of(stored: Stored, plugins: Sequence[Path] = ()) -> Predictor | EnsemblePredictor:
-    """Return what answers for a record: a stored model, or an ensemble of such."""
-    return (EnsemblePredictor if stored.record.mode == "ensemble" else Predictor)(stored, plugins)
+def predictor_of(
+    stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0
+) -> Predictor | EnsemblePredictor:
+    """Return what answers for a record, its logits divided by `temperature`: a stored model, or an ensemble of such."""
+    return (EnsemblePredictor if stored.record.mode == "ensemble" else Predictor)(stored, plugins, temperature)
 
 
 class EnsemblePredictor:
@@ -29,6 +31,8 @@ class EnsemblePredictor:
         Its record; the members' stand in the same results folder.
     plugins
         The plug-in files that their models came from.
+    temperature
+        Divides the logits of the ensemble's answer (see `answers_of`).
 
     Raises
     ------
@@ -36,8 +40,8 @@ class EnsemblePredictor:
         If a member's model is not there any more, or was trained anew since, or two need different Keras backends.
     """
 
-    def __init__(self, stored: Stored, plugins: Sequence[Path] = ()) -> None:
-        self.record = stored.record
+    def __init__(self, stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0) -> None:
+        self.record, self._temperature = stored.record, temperature
         cells = stored.path.parents[2]
         found = [
             (share.weight, _model_of(self.record, share, cells)) for share in stored.record.members if share.weight
@@ -54,7 +58,8 @@ class EnsemblePredictor:
     def __call__(self, inputs: Sequence[str] | Texts | Images) -> list[Answer]:
         """Return one answer an input, in order; errors as of `Predictor`."""
         parts = [weight * member.probabilities(inputs).astype(np.float64) for weight, member in self._members]
-        return answers_of(self.record, np.sum(parts, axis=0).clip(0, 1).astype(np.float32))
+        mean = np.sum(parts, axis=0).clip(0, 1).astype(np.float32)
+        return answers_of(self.record, mean, self._temperature)
 
 
 def _model_of(ensemble: Record, share: Share, cells: Path) -> Stored:

@@ -238,7 +238,7 @@ class Executor:
             measured["memory"] = _memory(outcome, ending)
         if scored is not None:
             measured |= {fold: dict(scored.folds[fold]) for fold in FOLDS}
-            measured |= {"parts": dict(scored.parts), "policy": scored.policy}
+            measured |= {"parts": dict(scored.parts), "policy": scored.policy, "temperature": scored.temperature}
             measured |= {"speed": Speed(**outcome.speed), "parameters": outcome.parameters}
         fit_key, tuned = cell.fit_key, rest.get("tuned")
         if tuned is not None:

@@ -233,20 +233,32 @@ def _brier(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
     return float(squares.mean() if kind == "multilabel" else squares.sum(axis=1).mean())
 
 
-def _expected_calibration_error(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Average |confidence - frequency| over 15 equal-width bins (low, high], by share (Guo et al. 2017).
+def claims(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what probabilities claim, (claims,) confidences, and whether each came true, (claims,) bool.
 
-    Multi-label: pooled over all (row, label) cells, confidence = probability of the label, frequency = share
-    of true cells. Multi-class: confidence = a row's largest probability, frequency = share of rows where that
-    class (the first of ties) is the true one.
+    Multi-label: one for each (row, label) cell, confidence = probability of the label. Multi-class: one a row,
+    confidence = its largest probability, true where that class (the first of ties) is the row's.
     """
-    confidence, happened = probabilities.ravel(), truth.ravel()
-    if kind == "multiclass":
-        top = probabilities.argmax(axis=1)[:, None]
-        confidence = np.take_along_axis(probabilities, top, axis=1)[:, 0]
-        happened = np.take_along_axis(truth, top, axis=1)[:, 0]
+    if kind == "multilabel":
+        return probabilities.ravel(), truth.ravel()
+    top = probabilities.argmax(axis=1)[:, None]
+    return np.take_along_axis(probabilities, top, axis=1)[:, 0], np.take_along_axis(truth, top, axis=1)[:, 0]
+
+
+def calibration_bins(confidence: np.ndarray) -> np.ndarray:
+    """Return which of `CALIBRATION_BINS` equal-width bins (low, high] each confidence is in, from 0."""
     edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
-    gaps = np.bincount(np.digitize(confidence, edges, right=True), weights=confidence - happened)
+    return np.digitize(confidence, edges, right=True)
+
+
+def _expected_calibration_error(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Average |confidence - frequency| over the bins, by share (Guo et al. 2017).
+
+    Multi-label: pooled over all (row, label) cells, frequency = share of true cells. Multi-class: frequency =
+    share of rows where the most probable class is the true one.
+    """
+    confidence, happened = claims(kind, truth, probabilities)
+    gaps = np.bincount(calibration_bins(confidence), weights=confidence - happened)
     return float(np.abs(gaps).sum() / len(confidence))
 
 

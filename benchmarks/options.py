@@ -13,7 +13,8 @@ from ..datasets import own
 from ..datasets.core import TASKS
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
-from ..zoo.core import MODELS, missing_modules, split_name
+from ..zoo.core import MODELS, split_name
+from .budget import Budget, asked_budget
 from .engines.servers import server_of
 from .fractions import WHOLE, parse_fractions
 from .hardware import choose_device, cores
@@ -22,7 +23,6 @@ from .metrics import METRICS
 SUITES = Path(__file__).parent / "suites"
 RESULTS = "zoobench-results"
 TIMEOUT_S = 3600.0
-PRUNERS = ("median", "hyperband", "none")
 
 
 # `set` is what the command line calls it, and no name for an attribute of a class.
@@ -63,7 +63,7 @@ class RunOptions(_Named, total=False):
     storage
         Database URL of the studies, shared by several machines; a journal in the results folder by default.
     pruner
-        What ends trials early, of models that report epochs: one of `PRUNERS`.
+        What ends trials early, of models that report epochs: one of `budget.PRUNERS`.
     """
 
     task: str | Sequence[str]
@@ -84,20 +84,6 @@ class RunOptions(_Named, total=False):
     tune_time: float | None
     storage: str | None
     pruner: str
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long each cell is tuned: trials, and seconds where those are limited; where its study is kept."""
-
-    trials: int
-    seconds: float | None = None
-    storage: str | None = None
-    pruner: str = "median"
-
-    def as_json(self) -> dict[str, int | float | str | None]:
-        """Return what can change which configuration is found; where that is kept cannot."""
-        return {"trials": self.trials, "seconds": self.seconds, "pruner": self.pruner}
 
 
 @dataclass(frozen=True)
@@ -181,39 +167,9 @@ def check(suite: str, options: RunOptions) -> Request:
         fresh=options.get("fresh", False),
         quiet=options.get("quiet", False),
         resplit=_own_files(asked) if options.get("resplit", False) else (),
-        budget=_budget(options, models),
+        budget=asked_budget(options, {model: MODELS.get(split_name(model)[0]).card for model in models}),
         fractions=fractions,
     )
-
-
-def _budget(options: RunOptions, models: Sequence[str]) -> Budget | None:
-    """Return the budget of tuning, None where it is not asked for."""
-    trials, seconds, storage = options.get("trials"), options.get("tune_time"), options.get("storage")
-    pruner = options.get("pruner", PRUNERS[0])
-    if trials is None:
-        for name, value in (("tune-time", seconds), ("storage", storage)):
-            if value is not None:
-                raise UserError(f"--{name} is of tuning: give --trials N too")
-        return None
-    if trials < 1:
-        raise UserError(f"--trials {trials} must be 1 or more")
-    if options.get("fractions") is not None:
-        raise UserError("--trials and --fractions do not go together: take one, and the other in a run of its own")
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise UserError(f"--tune-time {seconds:g} must be more than 0, and finite")
-    if pruner not in PRUNERS:
-        raise unknown_name("pruner", pruner, PRUNERS)
-    if missing_modules(("optuna",)):
-        raise UserError("--trials needs optuna, which is not installed: pip install 'zoobench[tune]'")
-    if not any(MODELS.get(split_name(model)[0]).card.space for model in models):
-        raise UserError(
-            f"--trials: {', '.join(models)} has no setting to search: leave it out, or name another --model"
-        )
-    if storage is not None:
-        from .studies import check_storage
-
-        check_storage(storage)
-    return Budget(trials, seconds, storage, pruner)
 
 
 def _made_of(tasks: Sequence[str]) -> set[str]:

@@ -20,11 +20,13 @@ from ..datasets.support.texts import Texts
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, split_name
 from ..zoo.features import FeatureCache
+from .calibration import scale
 from .engines.quiet import prepare_process
 from .metrics import METRICS
 from .options import load_plugin
 from .record import ENSEMBLES, Record
 from .scoring import refuse
+from .selective import answer_confidence
 from .store import ARTEFACT, Results, Stored, read_record
 from .thresholds import Thresholds, apply_thresholds
 
@@ -34,10 +36,12 @@ class Answer:
     """What a model says of one example: (label, probability) of its labels, most probable first.
 
     `chosen` are the labels at or above their thresholds (multi-label), or the most probable one (multi-class).
+    `confidence` is the probability that the model gives to this answer (`selective` says how).
     """
 
     probabilities: tuple[tuple[str, float], ...]
     chosen: tuple[str, ...]
+    confidence: float
 
 
 def task_of(record: Record) -> Task:
@@ -54,9 +58,12 @@ class Predictor:
         The record of a cell that has an artefact.
     plugins
         The plug-in files that the model came from.
+    temperature
+        Divides the logits of what is answered. Decisions are made before, by the thresholds as they were fitted:
+        the same as to move the thresholds through the same map.
     """
 
-    def __init__(self, stored: Stored, plugins: Sequence[Path] = ()) -> None:
+    def __init__(self, stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0) -> None:
         record = self.record = stored.record
         model = MODELS.get(record.model)
         prepare_process(model.card, record.config)
@@ -67,6 +74,7 @@ class Predictor:
         names = (model.module, *(import_plugin(path).__name__ for path in plugins))
         self._card = card
         self._estimator: Any = adapter.load(built, stored.attempt / ARTEFACT, names)
+        self._temperature = temperature
 
     def __call__(self, inputs: Sequence[str] | Texts | Images) -> list[Answer]:
         """Return one answer an input, in order; `Texts` bring columns along that the model may know.
@@ -76,7 +84,7 @@ class Predictor:
         UserError
             If the model answers something that is no probability.
         """
-        return answers_of(self.record, self.probabilities(inputs))
+        return answers_of(self.record, self.probabilities(inputs), self._temperature)
 
     def probabilities(self, inputs: Sequence[str] | Texts | Images) -> np.ndarray:
         """Return the (n, labels) float32 probabilities of inputs; errors as above."""
@@ -99,20 +107,30 @@ class Predictor:
         return np.asarray(self._estimator.grad_cam(images, self._card.labels.index(label)), dtype=np.float32)
 
 
-def answers_of(record: Record, found: np.ndarray) -> list[Answer]:
-    """Return an answer for each row of (n, labels) probabilities, decided by a record's thresholds."""
+def answers_of(record: Record, found: np.ndarray, temperature: float = 1.0) -> list[Answer]:
+    """Return an answer for each row of (n, labels) probabilities, decided by a record's thresholds.
+
+    Parameters
+    ----------
+    temperature
+        Divides the logits of what is answered. Decisions are made before, by the thresholds as they were fitted:
+        the same as to move the thresholds through the same map.
+    """
     thresholds = Thresholds(record.policy, tuple(record.test[record.policy].thresholds))
     decided = apply_thresholds(thresholds, record.kind, found)
-    return [_answer(record, row, choice) for row, choice in zip(found, decided, strict=True)]
+    said = scale(record.kind, found, temperature)
+    sure = answer_confidence(record.kind, said, decided).tolist()
+    return [_answer(record, *row) for row in zip(found, said, decided, sure, strict=True)]
 
 
-def _answer(record: Record, row: np.ndarray, choice: Any) -> Answer:
+def _answer(record: Record, found: np.ndarray, said: np.ndarray, choice: Any, confidence: float) -> Answer:
     labels = record.labels
-    order = np.argsort(-row, kind="stable")
+    order = np.argsort(-found, kind="stable")
     held = set(np.flatnonzero(choice)) if record.kind == "multilabel" else {int(choice)}
     return Answer(
-        tuple((labels[index], float(row[index])) for index in order),
+        tuple((labels[index], float(said[index])) for index in order),
         tuple(labels[index] for index in order if index in held),
+        confidence,
     )
 
 
@@ -146,6 +164,45 @@ def best_cell(
         run = f"zoobench ensemble {task}" if model in ENSEMBLES else f"zoobench run --task {task} --model {model}"
         fresh = " --fresh" if model not in ENSEMBLES and done else ""
         raise UserError(f"no stored {model} for {task} in {results}: run `{run}{fresh}` first")
+    return _best(cells)
+
+
+def recorded_cell(
+    task: str, model: str, results: Path, plugins: Sequence[Path] = (), seed: int | None = None
+) -> tuple[Stored, Task]:
+    """Return the recorded cell of `model` on `task` with the best primary metric on the validation fold, and the task.
+
+    It needs no artefact, and its model need not be registered: what is asked of it are its stored probabilities.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, or no finished cell of the two (with `seed`, where one is given) is recorded.
+    """
+    for path in plugins:
+        load_plugin(path)
+    known = registered(task)
+    (base, protocol), (name, preset) = split_name(known), split_name(model)
+    found = TASKS.get(base)
+    found.card.under(protocol)
+    folder = Results(results).folder(known, name)
+    if not folder.is_dir() or name in MODELS.entries():
+        MODELS.get(name).card.configure(preset)
+    paths = sorted(folder.glob("*/record.json"))
+    cells = [stored for path in paths if (stored := _whole(path)) and stored.record.status == "ok"]
+    cells = [stored for stored in cells if not preset or stored.record.preset == preset]
+    chosen = [stored for stored in cells if seed is None or stored.record.seed == seed]
+    if not chosen:
+        seeds = ", ".join(map(str, sorted({stored.record.seed for stored in cells})))
+        wanted = "" if seed is None else f" with seed {seed}{f' (recorded: {seeds})' if seeds else ''}"
+        more = "" if seed is None else f" --seed {seed}"
+        run = f"zoobench run --task {task} --model {model}{more}"
+        raise UserError(f"no finished record of {model} on {task}{wanted} in {results}: run `{run}` first")
+    return _best(chosen), found
+
+
+def _best(cells: Sequence[Stored]) -> Stored:
+    """Return the cell with the best validation score, of those on the newest one's rows."""
     newest = max(cells, key=lambda stored: stored.record.created).record
     cells = [stored for stored in cells if _same_rows(stored.record, newest)]
     return max(cells, key=lambda stored: _validation_score(stored.record))
@@ -164,7 +221,7 @@ def _whole(path: Path) -> Stored | None:
     """Return a readable record; None of a learning curve's, whose model has seen but a part of the training rows."""
     try:
         stored = Stored(read_record(path), path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return stored if stored.record.fraction == 1 else None
 

@@ -155,6 +155,7 @@ class Record(_Frozen):
     validation: dict[str, Evaluation] = {}
     train: dict[str, Evaluation] = {}
     parts: dict[str, Part] = Field({}, description="of the test fold, by name, such as `unseen`")
+    temperature: float | None = Field(None, gt=0, description="that calibrates, fitted on validation; None: not fitted")
     timings: Timings = Timings()
     speed: Speed | None = None
     memory: Memory | None = None
@@ -179,7 +180,7 @@ class Record(_Frozen):
     @model_validator(mode="after")
     def _possible(self) -> Record:
         if self.status != "ok":
-            if not self.reason or self.test or self.parts:
+            if not self.reason or self.test or self.parts or self.temperature is not None:
                 raise ValueError(f"a record with status {self.status} needs a reason and has no scores")
             return self
         if self.reason or not self.test or self.policy not in self.test or self.speed is None or self.memory is None:

@@ -61,12 +61,16 @@ def refuse(kind: Kind, array: np.ndarray, rows: int, labels: int) -> str:
 
 @dataclass(frozen=True)
 class Scored:
-    """Evaluations by fold and policy; of the test fold under the default policy, its parts and resamples."""
+    """Evaluations by fold and policy; of the test fold under the default policy, its parts and resamples.
+
+    `temperature` calibrates the probabilities (`calibration.scale`); it was fitted on the validation fold.
+    """
 
     policy: str
     folds: Mapping[Fold, Mapping[str, Evaluation]]
     parts: Mapping[str, Part]
     resamples: Mapping[str, np.ndarray]
+    temperature: float
 
 
 def evaluate(
@@ -78,7 +82,7 @@ def evaluate(
     groups: np.ndarray,
     subsets: Mapping[str, np.ndarray],
 ) -> Scored:
-    """Score the test fold under every policy, the others under the default one; thresholds see validation alone.
+    """Score the test fold under every policy, the others under the default one; what is fitted sees validation alone.
 
     Parameters
     ----------
@@ -90,6 +94,7 @@ def evaluate(
         (n,) bool of the test fold by name: parts that are scored apart as well.
     """
     from .bootstrap import bootstrap, interval, resample_weights
+    from .calibration import fit_temperature
 
     default = default_policy(kind)
     folds: dict[Fold, dict[str, Evaluation]] = {fold: {} for fold in probabilities}
@@ -114,7 +119,8 @@ def evaluate(
                 }
             bounds = {name: interval(resamples[name]) for name in MAIN_METRICS} if policy == default else {}
             folds[fold][policy] = _whole(scores, bounds, labels, chosen.values)
-    return Scored(default, folds, parts, resamples)
+    temperature = fit_temperature(kind, targets["validation"], probabilities["validation"])
+    return Scored(default, folds, parts, resamples, temperature)
 
 
 def _whole(

@@ -14,10 +14,10 @@ import numpy as np
 from ..datasets.layout import PUBLIC, load_ids, load_training
 from ..datasets.support.errors import UserError
 from ..zoo.core import Scalar
+from .budget import Budget
 from .cell import Cell
 from .job import LOG, Event, Outcome
 from .launch import Launcher, read_probabilities
-from .options import Budget
 from .outputs import write_probabilities
 from .plan import Planned
 from .record import Tuning

@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..benchmarks.selective import USUAL_THRESHOLD
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.texts import Texts
 
 if TYPE_CHECKING:
     from ..benchmarks.predict import Answer
     from ..benchmarks.record import Record
+    from ..benchmarks.store import Stored
 
 FORMATS = ("table", "csv", "json")
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What is asked about confidence.
+
+    Attributes
+    ----------
+    threshold
+        Below this confidence an answer is called uncertain; 0 calls none so, None leaves it to the kind of task.
+    calibrated
+        Whether probabilities are scaled by the cell's temperature.
+    """
+
+    threshold: float | None = None
+    calibrated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UserError(f"--confidence {self.threshold:g} is no probability: give 0 (marks none) to 1")
+
+    def threshold_for(self, record: Record) -> float:
+        """Return the threshold; by default the published one where an answer is one class, and none elsewhere."""
+        if self.threshold is not None:
+            return self.threshold
+        return USUAL_THRESHOLD if record.kind == "multiclass" else 0.0
 
 
 def answer(
@@ -27,6 +56,7 @@ def answer(
     results: Path,
     plugins: Sequence[Path],
     style: str,
+    trust: Trust = Trust(),
 ) -> tuple[str, list[str]]:
     """Return the answers as text in the format `style`, and remarks: what answered, and texts without a word.
 
@@ -42,14 +72,32 @@ def answer(
     from ..benchmarks.predict import best_cell
 
     stored = best_cell(task, model, results, plugins)
-    answers = predictor_of(stored, plugins)(texts)
-    remarks = [f"answered by {_in_words(stored.record)}", *_wordless(texts)]
+    temperature = _temperature(stored) if trust.calibrated else 1.0
+    answers = predictor_of(stored, plugins, temperature)(texts)
+    threshold = trust.threshold_for(stored.record)
+    scaled = f", probabilities scaled by temperature {temperature:.3f}" if trust.calibrated else ""
+    remarks = [f"answered by {_in_words(stored.record)}{scaled}", *_wordless(texts), *_unsure(answers, threshold)]
     if style == "json":
-        mapped = [_as_json(text, found) for text, found in zip(texts, answers, strict=True)]
+        mapped = [_as_json(text, found, threshold) for text, found in zip(texts, answers, strict=True)]
         return json.dumps(mapped, indent=1, ensure_ascii=False), remarks
     if style == "csv":
-        return _as_csv(texts, answers), remarks
-    return "\n".join(as_lines(text, found) for text, found in zip(texts, answers, strict=True)), remarks
+        return _as_csv(texts, answers, threshold), remarks
+    return "\n".join(as_lines(text, found, threshold) for text, found in zip(texts, answers, strict=True)), remarks
+
+
+def _temperature(stored: Stored) -> float:
+    from ..benchmarks.confidence import temperature_of
+    from ..benchmarks.predict import task_of
+    from .console import preparing
+
+    with preparing() as tell:
+        return temperature_of(stored, task_of(stored.record), tell)
+
+
+def _unsure(answers: Sequence[Answer], threshold: float) -> list[str]:
+    count = sum(found.confidence < threshold for found in answers)
+    told = f"{count} of {len(answers)} answers {'is' if count == 1 else 'are'} uncertain"
+    return [f"{told}: confidence below {threshold:g} (--confidence 0 marks none)"] if count else []
 
 
 def _in_words(record: Record) -> str:
@@ -97,24 +145,38 @@ def _values(cells: np.ndarray) -> np.ndarray:
     return np.array(["" if cell is None else str(cell) for cell in cells], dtype=object)
 
 
-def _as_json(text: str, found: Answer) -> dict[str, object]:
-    return {"text": text, "labels": list(found.chosen), "probabilities": dict(found.probabilities)}
+def _as_json(text: str, found: Answer, threshold: float) -> dict[str, object]:
+    return {
+        "text": text,
+        "labels": list(found.chosen),
+        "confidence": found.confidence,
+        "uncertain": found.confidence < threshold,
+        "probabilities": dict(found.probabilities),
+    }
 
 
-def _as_csv(texts: Texts, answers: Sequence[Answer]) -> str:
+def _as_csv(texts: Texts, answers: Sequence[Answer], threshold: float) -> str:
+    """Return a line an answer; with a threshold also how sure it is, and "uncertain" where that is below."""
     import pandas as pd
 
-    rows = [
-        {"text": text, "labels": "|".join(found.chosen), **dict(sorted(found.probabilities))}
-        for text, found in zip(texts, answers, strict=True)
-    ]
-    return pd.DataFrame(rows).to_csv(index=False)
+    rows = []
+    for text, found in zip(texts, answers, strict=True):
+        sure = [found.confidence, "uncertain" if found.confidence < threshold else ""] if threshold else []
+        rows.append([text, "|".join(found.chosen), *sure, *(value for _, value in sorted(found.probabilities))])
+    labels = sorted(name for name, _ in answers[0].probabilities) if answers else []
+    columns = ["text", "labels", *(["confidence", "uncertain"] if threshold else []), *labels]
+    return pd.DataFrame(rows, columns=columns).to_csv(index=False)
 
 
-def as_lines(text: str, found: Answer) -> str:
-    """Return an answer as lines for a terminal: what was asked about, then labels with bars, the chosen ones marked."""
+def as_lines(text: str, found: Answer, threshold: float = 0.0) -> str:
+    """Return an answer as lines for a terminal: what was asked about, then labels with bars, the chosen ones marked.
+
+    One whose confidence is below `threshold` is called uncertain.
+    """
     short = " ".join(text.split())
-    head = short if len(short) <= 90 else short[:89] + "…"
+    head = [short if len(short) <= 90 else short[:89] + "…"]
+    if found.confidence < threshold:
+        head.append(f"  ? uncertain: confidence {found.confidence:.3f} is below {threshold:g}")
     rows = []
     for label, probability in found.probabilities[: max(SHOWN, len(found.chosen))]:
         mark = "*" if label in found.chosen else " "
@@ -122,4 +184,4 @@ def as_lines(text: str, found: Answer) -> str:
     hidden = len(found.probabilities) - len(rows)
     if hidden:
         rows.append(f"    … {hidden} less probable labels (--format json shows them)")
-    return "\n".join([head, *rows])
+    return "\n".join([*head, *rows])

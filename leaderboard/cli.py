@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 import typer
 
 from ..datasets.support.errors import UnavailableError, UserError
+from .confidence_cli import confidence as confidence_command
 from .console import (
     Names,
     Plugins,
@@ -45,6 +46,7 @@ new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
 app.command("ensemble")(ensemble)
+app.command("confidence")(confidence_command)
 
 
 @app.command()
@@ -219,13 +221,18 @@ def predict(
     results: Results = None,
     plugin: Plugins = None,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    confidence: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Call less sure answers uncertain (default: 0.75 for one class, 0 for several labels)."),
+    ] = None,
+    calibrated: Annotated[bool, typer.Option("--calibrated", help="Scale probabilities by the temperature.")] = False,
 ) -> None:
     """Answer with a stored model: labels above their thresholds, and every probability."""
     from ..benchmarks.options import default_results
-    from .answers import answer
+    from .answers import Trust, answer
 
-    folder = Path(results or default_results())
-    answers, remarks = answer(task, model, (text or [], csv, column), folder, plugin or [], format)
+    folder, trust = Path(results or default_results()), Trust(confidence, calibrated)
+    answers, remarks = answer(task, model, (text or [], csv, column), folder, plugin or [], format, trust)
     print_text(answers)
     for remark in remarks:
         warn(remark)

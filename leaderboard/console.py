@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -68,6 +69,18 @@ def show_board(loaded: Board, style: str) -> None:
     for problem in loaded.problems:
         warn(problem)
     tables.show(loaded.frame, style)
+
+
+@contextlib.contextmanager
+def preparing() -> Iterator[Callable[[str], None]]:
+    """Yield what to call with a task's name before it is prepared: it is shown on stderr while that lasts."""
+    from rich.console import Console
+
+    from ..benchmarks.progress import is_live
+
+    console = Console(stderr=True)
+    with console.status("reading records") if is_live(console) else contextlib.nullcontext() as status:
+        yield lambda name: status.update(f"preparing task {name}") if status else None
 
 
 def warn(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,22 @@ def write_page(
             f"page {path} cannot be written ({error.strerror or error}): choose another folder with --out"
         ) from error
     return path
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that no page can be written to before anything is computed; nothing is made yet.
+
+    Raises
+    ------
+    UserError
+        If a file stands in its way, or what it would be made in cannot be written.
+    """
+    whole = folder.expanduser().absolute()
+    standing = next(each for each in (whole, *whole.parents) if each.exists())
+    if not standing.is_dir():
+        raise UserError(f"folder {folder} cannot be made, {standing} is a file: choose another with --out")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise UserError(f"folder {folder} cannot be written: choose another with --out")
 
 
 def as_plot(name: str, title: str, caption: str, figure: go.Figure) -> Plot:
