@@ -135,7 +135,7 @@ def check(suite: str, options: RunOptions) -> Request:
     asked = tuple(map(str, _several(options.get("task")))) or tuple(chosen["tasks"])
     tasks = tuple(map(own.registered, asked))
     models = _several(options.get("model")) or (*_usual(chosen, tasks), *added)
-    seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(chosen.get("seeds", (0,)))
+    seeds = _seeds(options, chosen)
     fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
@@ -148,14 +148,11 @@ def check(suite: str, options: RunOptions) -> Request:
             raise UserError(f"--{name} {number:g} must be more than 0, and finite")
     if threads > cores():
         raise UserError(f"--threads {threads} is more than the {cores()} cores that this process may use")
-    for seed in seeds:
-        if not 0 <= seed < 2**32:
-            raise UserError(f"--seed {seed} must be 0 or more, and below 2^32")
     return Request(
         title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
         models=tuple(dict.fromkeys(models)),
-        seeds=tuple(dict.fromkeys(seeds)),
+        seeds=seeds,
         jobs=numbers["jobs"],
         timeout=float(numbers["timeout"]),
         memory_gb=memory if memory is not None else default_memory_gb(),
@@ -170,6 +167,14 @@ def check(suite: str, options: RunOptions) -> Request:
         budget=asked_budget(options, {model: MODELS.get(split_name(model)[0]).card for model in models}),
         fractions=fractions,
     )
+
+
+def _seeds(options: RunOptions, suite: Mapping[str, Any]) -> tuple[int, ...]:
+    seeds = tuple(_several(options.get("seed"), kind=int)) or tuple(suite.get("seeds", (0,)))
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"--seed {seed} must be 0 or more, and below 2^32")
+    return tuple(dict.fromkeys(seeds))
 
 
 def _made_of(tasks: Sequence[str]) -> set[str]:

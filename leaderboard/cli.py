@@ -32,6 +32,7 @@ from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 if TYPE_CHECKING:
     from ..benchmarks.options import Request
+    from ..benchmarks.runner import Finished
 
 app = typer.Typer(
     name="zoobench",
@@ -93,13 +94,7 @@ def run(
     if finished.interrupted:
         warn("stopped; what is done is kept, and the same command goes on from there")
         raise typer.Exit(130)
-    if faults := finished.faults:
-        warn(f"{len(faults)} of {len(finished.records)} cells failed")
-        for stored in (*finished.kept, *finished.made):
-            if stored.record in faults:
-                warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
-    for line in finished.refused:
-        warn(line)
+    _tell_faults(finished)
     if finished.refused or finished.faults:
         raise typer.Exit(2 if finished.refused else 1)
 
@@ -297,6 +292,16 @@ def _usage(error: Exception) -> int:
 
 def _stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _tell_faults(finished: Finished) -> None:
+    if faults := finished.faults:
+        warn(f"{len(faults)} of {len(finished.records)} cells failed")
+        for stored in (*finished.kept, *finished.made):
+            if stored.record in faults:
+                warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
+    for line in finished.refused:
+        warn(line)
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

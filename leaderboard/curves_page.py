@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..benchmarks.metrics import METRICS
+from ..datasets.report.blocks import Section, Table
 from ..datasets.support.errors import UserError
-from ..datasets.support.files import write_text
 from .curves import Curve, Curves, Point
 from .curves_tables import names, sheets, title
+from .pages import as_plot, write_page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,23 +22,7 @@ if TYPE_CHECKING:
 # Okabe and Ito 2008, told apart by colour-blind readers; the yellow, too pale for a line, left out.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#4d4d4d")
 _MARKS = ("circle", "square", "diamond", "triangle-up", "x")
-_POWER = re.compile(r"\^(-?[\d.]+)")
-_CONFIG = {"displayModeBar": False, "responsive": True}
 _INK, _GRID = "#3b4352", "#e3e7ed"
-_STYLE = """
-body { margin: 0 auto; max-width: 84rem; padding: 1.5rem 1.2rem 3rem; color: #1d2430; background: #f7f8fa;
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; }
-p { max-width: 75ch; color: #566072; margin: .3rem 0; }
-.plots { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); }
-figure { margin: 0; padding: .8rem; min-width: 0; overflow: hidden; background: #fff; border: 1px solid #e1e5eb;
-  border-radius: 12px; }
-figcaption { font-weight: 600; font-size: .95rem; }
-ul.models { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; list-style: none; padding: 0; margin: 0 0 .8rem; }
-ul.models li { font-size: .9rem; overflow-wrap: anywhere; }
-i.swatch { display: inline-block; width: 1.4rem; height: .3rem; border-radius: 2px; margin: 0 .45rem .2rem 0; }
-small { color: #566072; }
-"""
 
 
 def check_picture(path: Path) -> None:
@@ -58,24 +42,21 @@ def check_picture(path: Path) -> None:
 
 def write_curves(path: Path, found: Curves) -> None:
     """Write the curves to the page `path`, each task with its scores and its seconds."""
-    sections = [(title(sheet), _models(sheet), [_scores(sheet), _seconds(sheet)]) for sheet in sheets(found.curves)]
-    _write_page(path.expanduser(), "Learning curves", sections)
+    sections = [
+        Section(
+            f"curves-{place}",
+            title(sheet),
+            "Points are measured. Dashed lines are extrapolated beyond the most rows measured, by the law of each "
+            "model (n is the number of training rows); bands are 95 % intervals.",
+            [*(as_plot(f"curves-{place}-{name}", *drawn) for name, drawn in _drawings(sheet).items()), _laws(sheet)],
+        )
+        for place, sheet in enumerate(sheets(found.curves))
+    ]
+    write_page(path.expanduser(), "Learning curves", sections, brand="curves")
 
 
-def _write_page(path: Path, heading: str, sections: Sequence[tuple[str, str, Sequence[tuple[str, Any]]]]) -> None:
-    """Write sections of a title, HTML, and captioned figures."""
-    from plotly.offline import get_plotlyjs
-
-    parts = [f"<h1>{html.escape(heading)}</h1>"]
-    for name, words, figures in sections:
-        parts.append(f'<section><h2>{html.escape(name)}</h2>{words}<div class="plots">')
-        for caption, figure in figures:
-            drawn = figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
-            parts.append(f"<figure><figcaption>{html.escape(caption)}</figcaption>{drawn}</figure>")
-        parts.append("</div></section>")
-    view = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f"{view}<title>{html.escape(heading)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script>"
-    write_text(path, f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>')
+def _drawings(sheet: Sequence[Curve]) -> dict[str, tuple[str, str, go.Figure]]:
+    return {"scores": _scores(sheet), "seconds": _seconds(sheet)}
 
 
 def _colours(sheet: Sequence[Curve]) -> Iterator[tuple[Curve, str, str, str]]:
@@ -85,23 +66,13 @@ def _colours(sheet: Sequence[Curve]) -> Iterator[tuple[Curve, str, str, str]]:
         yield curve, html.escape(name, quote=False), _COLOURS[colour], _MARKS[again % len(_MARKS)]
 
 
-def _models(sheet: Sequence[Curve]) -> str:
-    """Return the legend: a line for each curve with its laws, or why there are none."""
-    lines = []
-    for curve, name, colour, _ in _colours(sheet):
-        laws = f"score = {curve.law}" if curve.law else curve.remark
-        cost = f"; seconds = {curve.seconds}" if curve.seconds else ""
-        swatch = f'<i class="swatch" style="background:{colour}"></i>'
-        words = _POWER.sub(r"<sup>\1</sup>", html.escape(laws + cost))
-        lines.append(f"<li>{swatch}<b>{name}</b><br><small>{words}</small></li>")
-    told = (
-        "Points are measured. Dashed lines are extrapolated beyond the most rows measured, by the law of each model "
-        "(n is the number of training rows); bands are 95 % intervals."
-    )
-    return f'<ul class="models">{"".join(lines)}</ul><p>{told}</p>'
+def _laws(sheet: Sequence[Curve]) -> Table:
+    """Return the table of what was fitted to each curve, or why nothing was."""
+    rows = [(name, str(curve.law or curve.remark), str(curve.seconds or "")) for curve, name, _, _ in _colours(sheet)]
+    return Table("The laws", ("model", "score", "seconds"), rows, "n: training rows.")
 
 
-def _scores(sheet: Sequence[Curve]) -> tuple[str, go.Figure]:
+def _scores(sheet: Sequence[Curve]) -> tuple[str, str, go.Figure]:
     metric = METRICS[sheet[0].card["metric"]].title
     traces: list[Any] = []
     for curve, name, colour, mark in _colours(sheet):
@@ -111,11 +82,11 @@ def _scores(sheet: Sequence[Curve]) -> tuple[str, go.Figure]:
         traces += _line(line[:, 0], line[:, 1], points[-1].rows if points else 0, colour)
         bars = [[point.high - point.value for point in points], [point.value - point.low for point in points]]
         told = f"<b>{name}</b><br>%{{x:,.0f}} rows: %{{y:.3f}}<extra></extra>"
-        traces.append(_points(points, [point.value for point in points], (colour, mark), told, bars))
-    return f"{metric} on the test fold", _figure(traces, metric, {})
+        traces.append(_points(points, [point.value for point in points], (name, colour, mark), told, bars))
+    return f"{metric} on the test fold", "", _figure(traces, metric, {})
 
 
-def _seconds(sheet: Sequence[Curve]) -> tuple[str, go.Figure]:
+def _seconds(sheet: Sequence[Curve]) -> tuple[str, str, go.Figure]:
     traces: list[Any] = []
     for curve, name, colour, mark in _colours(sheet):
         points, law = curve.points, curve.seconds
@@ -126,9 +97,9 @@ def _seconds(sheet: Sequence[Curve]) -> tuple[str, go.Figure]:
                 traces.append(_band(rows, bounds[:, 0], bounds[:, 1], colour))
             traces += _line(rows, law(rows), points[-1].rows, colour)
         told = f"<b>{name}</b><br>%{{x:,.0f}} rows: %{{y:.3g}} s<extra></extra>"
-        traces.append(_points(points, [point.seconds for point in points], (colour, mark), told, None))
+        traces.append(_points(points, [point.seconds for point in points], (name, colour, mark), told, None))
     axis = {"type": "log", "dtick": "D2" if _narrow(sheet) else 1, "exponentformat": "none"}
-    return "Seconds to fit: features, tuning and fit", _figure(traces, "seconds (logarithmic)", axis)
+    return "Seconds to fit", "Features, tuning and fit.", _figure(traces, "seconds (logarithmic)", axis)
 
 
 def _narrow(sheet: Sequence[Curve]) -> bool:
@@ -149,6 +120,7 @@ def _band(rows: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> A
         line_width=0,
         mode="lines",
         hoverinfo="skip",
+        showlegend=False,
     )
 
 
@@ -167,19 +139,21 @@ def _line(rows: np.ndarray, values: np.ndarray, most: float, colour: str) -> lis
             mode="lines",
             line={"color": colour, "dash": dash, "width": 2},
             hoverinfo="skip",
+            showlegend=False,
         )
         for dash, part in parts.items()
     ]
 
 
-def _points(points: Sequence[Point], values: Sequence[float], look: tuple[str, str], told: str, bars: Any) -> Any:
+def _points(points: Sequence[Point], values: Sequence[float], look: tuple[str, str, str], told: str, bars: Any) -> Any:
     import plotly.graph_objects as go
 
-    colour, mark = look
+    name, colour, mark = look
     between = {"array": bars[0], "arrayminus": bars[1], "thickness": 1.2, "width": 0} if bars else None
     marker = {"color": colour, "symbol": mark, "size": 8, "line": {"color": "white", "width": 1}}
     rows = [point.rows for point in points]
-    return go.Scatter(x=rows, y=list(values), mode="markers", marker=marker, error_y=between, hovertemplate=told)
+    drawn = {"x": rows, "y": list(values), "mode": "markers", "marker": marker, "error_y": between}
+    return go.Scatter(**drawn, hovertemplate=told, name=name, showlegend=True)
 
 
 def _figure(traces: Sequence[Any], axis: str, more: dict[str, Any]) -> go.Figure:
@@ -190,8 +164,9 @@ def _figure(traces: Sequence[Any], axis: str, more: dict[str, Any]) -> go.Figure
     layout = {
         "template": "none",
         "height": 420,
-        "showlegend": False,
-        "margin": {"l": 8, "r": 16, "t": 12, "b": 40},
+        "showlegend": True,
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "margin": {"l": 8, "r": 16, "t": 40, "b": 40},
         "font": {"color": _INK, "size": 12},
         "hovermode": "closest",
         "xaxis": {**look, **rows, "title": {"text": "training rows (logarithmic)", "standoff": 12}},
