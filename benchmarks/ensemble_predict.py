@@ -71,7 +71,12 @@ def _model_of(ensemble: Record, share: Share, cells: Path) -> Stored:
         same = share.probabilities in known.files.values()
         if known.status == "ok" and same and (stored.attempt / ARTEFACT).is_dir():
             return stored
-    why = "was trained anew since" if known and share.probabilities not in known.files.values() else "keeps no model"
+    if known is None:
+        raise UserError(
+            f"{ensemble.model} cannot answer: of {share.label} no model is kept; "
+            f"an ensemble of cells answers, one of trials does not"
+        )
+    why = "was trained anew since" if share.probabilities not in known.files.values() else "keeps no model"
     raise UserError(
         f"{ensemble.model} cannot answer: its member {share.label} ({share.key}) {why}: run that again with --fresh, "
         f"and then `zoobench ensemble`"

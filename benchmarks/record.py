@@ -89,6 +89,7 @@ class Tuning(_Frozen):
     """
 
     study: str
+    key: str = Field(pattern=r"^[0-9a-f]{20}$", description="the study's folder, below the task's and the model's")
     storage: str = Field("", description="the database without its password; empty: a journal beside the records")
     budget: int = Field(ge=1, description="trials that were asked for")
     tune_time_s: Annotated[float, Field(gt=0)] | None = None

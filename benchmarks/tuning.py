@@ -224,6 +224,7 @@ class _Study:
         config = {**self._search.base, **best.params}
         tuning = Tuning(
             study=study.study_name,
+            key=self._planned.cell.study_key,
             storage=shown(self._budget.storage) if self._budget.storage else "",
             budget=self._budget.trials,
             tune_time_s=self._budget.seconds,

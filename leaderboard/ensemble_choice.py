@@ -32,12 +32,15 @@ class Wish:
     ----------
     hardware
         The class of the machines that they ran on; this machine's where empty.
+    trials
+        Whether tuned cells stand for the trials of their studies.
     """
 
     models: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     cells: tuple[str, ...] = ()
     hardware: str = ""
+    trials: bool = False
 
     def words(self, chosen: Sequence[Stored]) -> dict[str, str]:
         """Return what tells a board's row of these cells from one of others; nothing where all were asked for."""
@@ -45,6 +48,8 @@ class Wish:
         if self.models:
             models = sorted(set(self.models))
             said["of"] = "+".join(models) if len(models) <= NAMED else f"{len(models)} models {_short(models)}"
+        if self.trials:
+            said["trials"] = "all"
         if self.seeds:
             said["seeds"] = "+".join(map(str, sorted(set(self.seeds))))
         if self.cells:
@@ -101,7 +106,7 @@ class Offer:
                 each for each in _stored(self._results, rows) if each.record.seed in (wish.seeds or {each.record.seed})
             ]
         cells = {stored.path: stored for stored in found}
-        if len(cells) < 2:
+        if len(cells) < (1 if wish.trials else 2):
             there = ", ".join(f"{each.record.model}, seed {each.record.seed}" for each in cells.values()) or "none"
             raise UserError(
                 f"an ensemble needs two finished cells of {self._task}, there is {there}: "

@@ -35,6 +35,7 @@ def ensemble(
     cell: Annotated[
         Names, typer.Option(metavar="KEY", help="A single cell, by the beginning of its key; repeatable.")
     ] = None,
+    trials: Annotated[bool, typer.Option("--trials", help="Take the trials of tuned cells in their place.")] = False,
     how: Annotated[str, typer.Option(help="greedy (chosen on validation), mean (all alike) or both.")] = "both",
     size: Annotated[int, typer.Option(help="Rounds of the greedy choice.")] = 50,
     name: Annotated[str, typer.Option(help="What the board calls it, beside how it is made.")] = "",
@@ -60,7 +61,7 @@ def ensemble(
     recipes = [Recipe(each, size, words) for each in ("greedy", "mean") if how in (each, "both")]
     load_plugins(plugin)
     folder = Folder(Path(results or default_results()))
-    wish = Wish(tuple(model or ()), tuple(seed or ()), tuple(cell or ()), hardware)
+    wish = Wish(tuple(model or ()), tuple(seed or ()), tuple(cell or ()), hardware, trials)
     asked, made = _make(task, folder, wish, recipes, fresh)
     for each in made:
         print_rich(_report(each))
@@ -74,6 +75,7 @@ def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fres
     from ..benchmarks.ensemble import Pool, assemble
     from ..benchmarks.members import member_of
     from ..benchmarks.progress import is_live
+    from ..benchmarks.trial_members import with_trials
     from ..datasets.own import task_of
     from ..datasets.prepare import prepare
     from .ensemble_choice import Offer
@@ -89,7 +91,7 @@ def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fres
     choice = offer.on(prepared)
     for remark in choice.remarks:
         warn(remark)
-    pool = Pool(card, prepared, map(member_of, choice.cells))
+    pool = Pool(card, prepared, with_trials(choice.cells, folder) if wish.trials else map(member_of, choice.cells))
     folder.ensure_writable()
     folder.sweep()
     told = [each if each.words else replace(each, words=wish.words(choice.cells)) for each in recipes]

@@ -14,7 +14,7 @@ from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.store import RESAMPLES, Results, Stored
 
 TUNING = {
-    "study": "made-up/model/seed 0", "budget": 4, "finished": 4, "pruned": 0, "failed": 0, "best": 2, "value": 0.5,
+    "study": "made-up/model/seed 0", "key": "0123456789abcdef0123", "budget": 4, "finished": 4, "pruned": 0, "failed": 0, "best": 2, "value": 0.5,
     "seconds": 3.0, "sampler": "TPE", "pruner": "median",
 }  # fmt: skip
 

@@ -1,0 +1,72 @@
+"""The trials of a study as members of an ensemble: a model tuned and ensembled, with no fit beyond the study's."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+
+from ..datasets.support.errors import UserError
+from ..datasets.support.files import sha256_json
+from .members import Costs, Member, label_of, member_of
+from .record import Record, Timings
+from .store import PROBABILITIES, TRIALS, Results, Stored
+
+
+def with_trials(cells: Iterable[Stored], results: Results) -> list[Member]:
+    """Return cells as members; in place of a tuned one the finished trials of its study.
+
+    The default cell of the same model, preset, settings and seed is its study's first trial and does not count twice.
+
+    Raises
+    ------
+    UserError
+        If none of the cells is tuned, or the trials of one are not there any more.
+    """
+    known = list(cells)
+    tuned = {_same(stored.record) for stored in known if stored.record.tuning}
+    if not tuned:
+        raise UserError("--trials: none of these cells is tuned; `zoobench run --trials N` makes such")
+    alone = [stored for stored in known if not stored.record.tuning and _same(stored.record) not in tuned]
+    studied = [stored for stored in known if stored.record.tuning]
+    return [*map(member_of, alone), *(member for stored in studied for member in trials_of(stored, results))]
+
+
+def trials_of(stored: Stored, results: Results) -> list[Member]:
+    """Return the finished trials of a tuned cell's study.
+
+    What a trial took is known as a whole and counts as its fit; its latency, memory and size are those of the tuned
+    cell: nobody measured them trial by trial.
+
+    Raises
+    ------
+    UserError
+        If the study's folder or its list of trials is not there.
+    """
+    record, cell = stored.record, member_of(stored)
+    if record.tuning is None:
+        return []
+    task = f"{record.task}@{record.protocol}" if record.protocol else record.task
+    folder = results.study(task, record.model, record.tuning.key) / "trials"
+    try:
+        with (stored.attempt / TRIALS).open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["state"] == "complete"]
+    except (OSError, KeyError) as error:
+        raise UserError(f"{stored.attempt / TRIALS} cannot be read: run the tuned cell again with --fresh") from error
+    found: list[Member] = []
+    for row in rows:
+        path = folder / f"{int(row['trial']):04d}" / PROBABILITIES
+        if not path.is_file():
+            continue  # of another machine on the same storage
+        seconds = float(row["seconds"])
+        timings = Timings(fit=seconds, wall=seconds, prepare=cell.costs.timings.prepare)
+        same = (cell.costs.speed, cell.costs.memory, cell.costs.parameters, cell.costs.threads, cell.costs.beside)
+        key, fit_key = (sha256_json([known, row["trial"]])[:20] for known in (record.key, record.fit_key))
+        label = f"{label_of(record)}, trial {row['trial']}"
+        found.append(Member(key, label, fit_key, cell.place, path, Costs(timings, *same, cell.costs.overlap)))
+    if not found:
+        raise UserError(f"{folder} holds no trial of {label_of(record)}: run the tuned cell again with --fresh")
+    return found
+
+
+def _same(record: Record) -> tuple[object, ...]:
+    return (record.model, record.preset, tuple(sorted(record.settings.items())), record.seed)
