@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 from ..datasets.support.errors import UnavailableError, UserError
+from .compare_cli import compare
 from .console import (
     Names,
     Plugins,
@@ -37,6 +38,7 @@ app = typer.Typer(
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
+app.command("compare")(compare)
 
 
 @app.command()

@@ -79,7 +79,7 @@ def load_board(results: Path, task: str | None = None, sort: str | None = None, 
     UserError
         If the folder is missing or has no record, or nothing answers to `task`, `sort` or `policy`.
     """
-    _check_metric(sort)
+    check_metric(sort)
     if policy is not None and policy not in POLICIES:
         raise unknown_name("threshold policy", policy, POLICIES)
     root = results.expanduser().absolute()
@@ -99,7 +99,8 @@ def load_board(results: Path, task: str | None = None, sort: str | None = None, 
     return Board(_finish(current, pd.concat(tables)), tuple(problems))
 
 
-def _check_metric(name: str | None) -> None:
+def check_metric(name: str | None) -> None:
+    """Refuse a metric that there is not, or that has no better and worse."""
     if name is None:
         return
     if name not in METRICS:
@@ -125,7 +126,7 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     that succeeded, if any did.
     """
     counts = rows["row"].value_counts()
-    rows = _of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
+    rows = standing(rows)
     rows = rows.assign(group=rows.groupby("row", sort=False).ngroup(), ok=rows["status"] == "ok")
     ok = _where(rows, rows["ok"])
     averaged = ["unseen", *METRIC_COLUMNS, *_PARTS, *_COSTS, *_BOUNDS]
@@ -139,6 +140,11 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     members, identities = _members(ok)
     pooled["identity"] = [identities.get(group, "") for group in pooled.index]
     return pooled.assign(**_words(rows)), members
+
+
+def standing(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return those of the index's rows that count: the latest record of each seed, of those that ran alike."""
+    return _of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
 
 
 def _of_one_setup(rows: pd.DataFrame) -> pd.DataFrame:
