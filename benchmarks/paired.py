@@ -179,4 +179,4 @@ def metric_names(kind: str) -> tuple[str, ...]:
 
 def replicates_mean(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Average resamples over seeds, metric by metric, (resamples,) float64; NaN where a seed has NaN."""
-    return {name: np.mean([each[name] for each in seeds], axis=0, dtype=np.float64) for name in seeds[0]}
+    return {name: np.stack([each[name] for each in seeds]).mean(axis=0, dtype=np.float64) for name in seeds[0]}

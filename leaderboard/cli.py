@@ -93,7 +93,7 @@ def run(
 
 @app.command()
 def board(
-    task: Annotated[Optional[str], typer.Option(help="Only this task (a name, or your .toml).")] = None,  # noqa: UP045
+    task: Annotated[Names, typer.Option(help="Only this task (a name, or your .toml); repeatable.")] = None,
     results: Results = None,
     format: Annotated[str, typer.Option(help="table, md, csv or json.")] = "table",
     sort: Annotated[Optional[str], typer.Option(metavar="METRIC", help="Rank by another metric.")] = None,  # noqa: UP045
@@ -101,15 +101,28 @@ def board(
         Optional[str],  # noqa: UP045
         typer.Option(help="Decide by another threshold policy: fixed-0.5, global, per-label, youden, ... ."),
     ] = None,
+    across: Annotated[bool, typer.Option("--across", help="Rank models over tasks: mean rank and win rate.")] = False,
+    picture: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="With --across: its critical-difference diagram, .html, .svg or .png."),
+    ] = None,
 ) -> None:
     """Show the leaderboard of the stored records."""
     from ..benchmarks.options import default_results
     from ..datasets.own import name_of
+    from .across_cli import show_across
     from .frame import load_board
 
     check_format(format)
     folder = Path(results or default_results())
-    show_board(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
+    names = list(map(name_of, task or []))
+    if across:
+        show_across(load_board(folder, sort=sort, policy=policy), names, format, picture)
+        return
+    if picture is not None:
+        raise UserError("--picture draws what --across ranks: give both")
+    for name in names or [None]:
+        show_board(load_board(folder, task=name, sort=sort, policy=policy), format)
 
 
 @app.command()

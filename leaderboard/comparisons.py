@@ -151,9 +151,9 @@ def _standing(found: Comparison, place: int, order: Sequence[int], values: dict[
     parts = []
     if beaten:
         who = "all others" if len(beaten) == len(others) else ", ".join(found.entrants[other].name for other in beaten)
-        parts.append(f"better than {who}")
-    if place == order[0] and beaten:
-        parts[0] += f", than {found.entrants[beaten[0]].name} by {_lead(mine[beaten[0]])}"
+        nearest = "" if len(beaten) == 1 else f" than {found.entrants[beaten[0]].name}"
+        lead = f",{nearest} by {_lead(mine[beaten[0]])}" if place == order[0] else ""
+        parts.append(f"better than {who}{lead}")
     if level:
         parts.append(f"cannot be told from {', '.join(level)}")
     shown = MISSING if value is None else f"{value:.3f}"
@@ -256,7 +256,7 @@ def _notes(found: Comparison) -> list[str]:
         notes.append(f"{found.resamples:,} resamples show no difference among {count} pairs: --resamples {enough} can")
     if shared := set.intersection(*(set(each.record.settings.items()) for each in found.entrants)):
         notes.append(f"All with {', '.join(f'{name}={value}' for name, value in sorted(shared))}.")
-    notes.append(f"Seeds, pooled: {'; '.join(f'{each.name} {_seeds(each.seeds)}' for each in found.entrants)}.")
+    notes.append(f"Seeds, pooled: {'; '.join(f'{each.name}: {_seeds(each.seeds)}' for each in found.entrants)}.")
     if any(len(each.cells) == 1 for each in found.entrants):
         notes.append("The intervals say what other test rows would change, not what another seed would.")
     notes += [
@@ -268,4 +268,4 @@ def _notes(found: Comparison) -> list[str]:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    return f"{len(seeds)} ({', '.join(map(str, seeds))})"
+    return ", ".join(map(str, seeds))
