@@ -198,10 +198,8 @@ def _names(chosen: Sequence[list[Row]]) -> list[str]:
     """Return a name for each entrant, no two alike; settings that all have tell none from another."""
     shared = frozenset.intersection(*(frozenset(_settings(rows[0])) for rows in chosen))
     names = [_full_name(rows[0], shared) for rows in chosen]
-    for told in (
-        [f" seed {rows[0]['seed']}" for rows in chosen],
-        [f" ({place})" for place in range(1, len(chosen) + 1)],
-    ):
+    seeds = [f" seed {rows[0]['seed']}" if len(rows) == 1 else "" for rows in chosen]
+    for told in (seeds, [f" ({place})" for place in range(1, len(chosen) + 1)]):
         alike = [place for place, name in enumerate(names) if names.count(name) > 1]
         if len({told[place] for place in alike}) > 1:
             names = [name + told[place] if place in alike else name for place, name in enumerate(names)]
