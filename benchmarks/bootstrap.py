@@ -117,21 +117,22 @@ def _tally(level: np.ndarray, cluster: np.ndarray, shape: tuple[int, int]) -> cs
 
 def _slices(truth: np.ndarray, scores: np.ndarray, cluster: np.ndarray, n_clusters: int) -> list[_Slice]:
     """Cut the ranking of cells (cells,) into slices, from the highest score down."""
-    from scipy.sparse import csr_array, vstack
-
     ascending = np.unique(scores[truth])
     n_levels = -(-len(ascending) // STEP) * STEP
     level = len(ascending) - np.searchsorted(ascending, scores, side="right")
-    shape = (n_levels, n_clusters)
-    ranked = ~truth & (level < len(ascending))  # below the last positive, a negative changes neither area
-    same = ranked & (np.append(ascending, np.nan)[len(ascending) - 1 - level] == scores)
-    positive, negative, tied = (_tally(level[m], cluster[m], shape) for m in (truth, ranked, same))
+    ranked = level < len(ascending)  # below the last positive, a negative changes neither area
+    same = ranked & ~truth & (np.append(ascending, np.nan)[len(ascending) - 1 - level] == scores)
+    # All slices are made at once, one below the other, since making a sparse array costs more than cutting one.
+    start = level // SLICE * SLICE
+    row = start + level + np.where(truth, 0, np.minimum(SLICE, n_levels - start))
+    rows = _tally(row[ranked], cluster[ranked], (2 * n_levels, n_clusters))
+    tied, numbers = np.unique(level[same], return_inverse=True)
+    tied_rows = _tally(numbers, cluster[same], (len(tied), n_clusters))
     slices = []
-    for start in range(0, n_levels, SLICE):
-        part = slice(start, start + SLICE)
-        at = np.flatnonzero(np.diff(tied[part].indptr))
-        rows = csr_array(vstack((positive[part], negative[part])))
-        slices.append(_Slice(rows, at, tied[part][at]))
+    for first in range(0, n_levels, SLICE):
+        end = min(first + SLICE, n_levels)
+        low, high = np.searchsorted(tied, (first, end))
+        slices.append(_Slice(rows[2 * first : 2 * end], tied[low:high] - first, tied_rows[low:high]))
     return slices
 
 
