@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bootstrap import interval
 from .metrics import METRICS
 
 LEVEL, SIGNIFICANCE = 0.95, 0.05
@@ -77,15 +76,15 @@ def pairs(count: int) -> list[tuple[int, int]]:
     return list(itertools.combinations(range(count), 2))
 
 
-def two_sided_p(differences: np.ndarray) -> float:
-    """Return the p-value of "no difference" from paired bootstrap differences (resamples,), none of them NaN.
+def two_sided_p(differences: np.ndarray) -> np.ndarray:
+    """Return the p-values (...,) of "no difference" from paired bootstrap differences (..., resamples), none NaN.
 
     Twice the share of resamples on the rarer side of 0, resamples at 0 on both: the level at which the percentile
     interval begins to hold 0. One is added to both counts, since no number of resamples shows that p is 0 (Davison
     and Hinkley 1997, "Bootstrap Methods and their Application", section 4.2); the least is 2 / (resamples + 1).
     """
-    rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
-    return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
+    rarer = np.minimum((differences <= 0).sum(axis=-1), (differences >= 0).sum(axis=-1))
+    return np.minimum(1.0, 2 * (rarer + 1) / (differences.shape[-1] + 1))
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
@@ -116,7 +115,7 @@ def differences(
         Of each entrant (resamples,), drawn alike; NaN where the metric is undefined.
     """
     chosen = pairs(len(values))
-    found = [_paired(resamples[one], resamples[other], level) for one, other in chosen]
+    found = _paired(np.stack(resamples).astype(np.float64), chosen, level)
     corrected = holm([p for *_, p in found])
     return [
         Difference(metric, pair, (values[pair[0]], values[pair[1]]), _less(*(values[each] for each in pair)), *each, p)
@@ -128,15 +127,21 @@ def _less(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _paired(one: np.ndarray, other: np.ndarray, level: float) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Return low, high and p of ``one - other``; nothing where half of the resamples or more are undefined."""
-    apart = one.astype(np.float64) - other
+def _paired(
+    samples: np.ndarray, chosen: Sequence[tuple[int, int]], level: float
+) -> list[tuple[float, float, float]] | list[tuple[None, None, None]]:
+    """Return low, high and p of each pair from samples (entrants, resamples); nothing where most are undefined.
+
+    A resample that leaves the metric undefined for one entrant is left out for all.
+    """
+    defined = np.asarray(~np.isnan(samples).any(axis=0))
+    if 2 * defined.sum() <= len(defined):
+        return [(None, None, None)] * len(chosen)
+    one, other = np.array(chosen).T
+    apart = samples[one][:, defined] - samples[other][:, defined]
     apart[np.abs(apart) < RESOLUTION] = 0
-    defined = apart[~np.isnan(apart)]
-    bounds = interval(defined, level)
-    if bounds is None or 2 * len(defined) <= len(apart):
-        return None, None, None
-    return *bounds, two_sided_p(defined)
+    low, high = np.quantile(apart, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return list(zip(low.tolist(), high.tolist(), two_sided_p(apart).tolist(), strict=True))
 
 
 def disagreements(right: Sequence[np.ndarray]) -> list[Disagreement]:
@@ -147,11 +152,11 @@ def disagreements(right: Sequence[np.ndarray]) -> list[Disagreement]:
     right
         Of each entrant (rows,) bool: whether all of a row was right.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
     chosen = pairs(len(right))
     only = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in chosen]
-    found = [float(binomtest(one, one + other).pvalue) if one + other else 1.0 for one, other in only]
+    found = [min(1.0, 2 * float(bdtr(min(counts), sum(counts), 0.5))) if sum(counts) else 1.0 for counts in only]
     corrected = holm(found)
     return [
         Disagreement(pair, counts, p, p_holm)

@@ -23,7 +23,7 @@ from .thresholds import Thresholds, apply_thresholds
 if TYPE_CHECKING:
     from .record import Record
 
-MOST_THREADS = 8  # each holds a block of weights and the rankings of a model: about half a GB at most
+MOST_THREADS = 8  # each holds the rankings of a model and a block of weights: up to a few 100 MB
 AGREEMENT = 1e-6  # between a stored score and that of the stored float32 probabilities
 
 
