@@ -1,4 +1,4 @@
-"""Bootstrap of the main metrics, clustered on a group key, over all resamples at once.
+"""Bootstrap of the metrics, clustered on a group key, over all resamples at once.
 
 Rows that share a group (near-identical texts, one patient) are drawn together, because they are not
 independent evidence: Field and Welsh 2007, "Bootstrapping clustered data" (J. R. Stat. Soc. B 69). A resample
@@ -8,7 +8,7 @@ ranking metric is a running total of weights down the ranking. Both are exact: s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .metrics import (
+    CALIBRATION_BINS,
     MAIN_METRICS,
+    METRICS,
     Counts,
     Kind,
     as_indicator,
     as_probabilities,
     average_rates,
     balanced_accuracy,
+    calibration_gaps,
     defined_mean,
+    row_means,
+    specificity,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +36,11 @@ if TYPE_CHECKING:
 
 STEP = 16  # levels summed by one triangular product: 4 times faster than np.cumsum down the columns
 SLICE = 32 * STEP  # levels handled together: 2 MB at 1,000 resamples, as much as a core's cache holds
-BLOCK_CELLS = 2**25  # clusters x resamples weighted together: 128 MiB of float32
+BLOCK_CELLS = 2**21  # clusters x resamples weighted together: 8 MiB of float32, which a cache may hold
+
+_AREAS = {"roc_auc_macro", "roc_auc_micro", "average_precision_macro", "average_precision_micro"}
+_MEANS = ("brier", "log_loss", "label_ranking_average_precision")
+_CALIBRATION = "expected_calibration_error"
 
 
 @dataclass(frozen=True)
@@ -108,21 +117,22 @@ def _tally(level: np.ndarray, cluster: np.ndarray, shape: tuple[int, int]) -> cs
 
 def _slices(truth: np.ndarray, scores: np.ndarray, cluster: np.ndarray, n_clusters: int) -> list[_Slice]:
     """Cut the ranking of cells (cells,) into slices, from the highest score down."""
-    from scipy.sparse import csr_array, vstack
-
     ascending = np.unique(scores[truth])
     n_levels = -(-len(ascending) // STEP) * STEP
     level = len(ascending) - np.searchsorted(ascending, scores, side="right")
-    shape = (n_levels, n_clusters)
-    ranked = ~truth & (level < len(ascending))  # below the last positive, a negative changes neither area
-    same = ranked & (np.append(ascending, np.nan)[len(ascending) - 1 - level] == scores)
-    positive, negative, tied = (_tally(level[m], cluster[m], shape) for m in (truth, ranked, same))
+    ranked = level < len(ascending)  # below the last positive, a negative changes neither area
+    same = ranked & ~truth & (np.append(ascending, np.nan)[len(ascending) - 1 - level] == scores)
+    # All slices are made at once, one below the other, since making a sparse array costs more than cutting one.
+    start = level // SLICE * SLICE
+    row = start + level + np.where(truth, 0, np.minimum(SLICE, n_levels - start))
+    rows = _tally(row[ranked], cluster[ranked], (2 * n_levels, n_clusters))
+    tied, numbers = np.unique(level[same], return_inverse=True)
+    tied_rows = _tally(numbers, cluster[same], (len(tied), n_clusters))
     slices = []
-    for start in range(0, n_levels, SLICE):
-        part = slice(start, start + SLICE)
-        at = np.flatnonzero(np.diff(tied[part].indptr))
-        rows = csr_array(vstack((positive[part], negative[part])))
-        slices.append(_Slice(rows, at, tied[part][at]))
+    for first in range(0, n_levels, SLICE):
+        end = min(first + SLICE, n_levels)
+        low, high = np.searchsorted(tied, (first, end))
+        slices.append(_Slice(rows[2 * first : 2 * end], tied[low:high] - first, tied_rows[low:high]))
     return slices
 
 
@@ -166,15 +176,28 @@ def _weight_blocks(weights: ResampleWeights) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(weights.counts[start : start + size].T, dtype=np.float32)
 
 
-def _cluster_sums(truth: np.ndarray, predicted: np.ndarray, cluster: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Count what each cluster holds, (3 * labels + 2, clusters).
+def _decision_cells(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return what each row adds to the metrics of predictions, (rows, 3 * labels + 2).
 
-    True positives per label, predicted cells per label, true cells per label, rows fully right, rows.
+    True positives per label, predicted cells per label, true cells per label, whether it is fully right, 1.
     """
     exact = (truth == predicted).all(axis=1, keepdims=True)
-    cells = np.hstack((truth & predicted, predicted, truth, exact, np.ones_like(exact))).astype(np.float32)
+    return np.hstack((truth & predicted, predicted, truth, exact, np.ones_like(exact)))
+
+
+def _probability_cells(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return what each row adds to the metrics that are sums over rows: (rows, `_MEANS` and a gap per bin)."""
+    means = row_means(kind, truth, probabilities)
+    bins, gaps = calibration_gaps(kind, truth, probabilities)
+    row = np.arange(len(gaps)) // (len(gaps) // len(truth))
+    binned = np.bincount(row * CALIBRATION_BINS + bins, weights=gaps, minlength=len(truth) * CALIBRATION_BINS)
+    return np.column_stack([*(means[name] for name in _MEANS), binned.reshape(len(truth), -1)])
+
+
+def _cluster_sums(cells: np.ndarray, cluster: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Sum what rows add (rows, n) over each cluster, (n, clusters)."""
     members = _tally(cluster, np.arange(len(cluster)), (n_clusters, len(cluster)))
-    return np.ascontiguousarray((members @ cells).T)
+    return np.ascontiguousarray((members @ cells.astype(np.float32)).T)
 
 
 def _decision_samples(kind: Kind, totals: np.ndarray) -> dict[str, np.ndarray]:
@@ -183,10 +206,27 @@ def _decision_samples(kind: Kind, totals: np.ndarray) -> dict[str, np.ndarray]:
     tp, predicted, support = totals[:-2].reshape(3, -1, totals.shape[1]).transpose(0, 2, 1)
     counts = Counts(tp, predicted - tp, support - tp)
     hamming = 1 - exact / rows if kind == "multiclass" else (counts.fp + counts.fn).mean(axis=1) / rows
-    f1 = {f"f1_{average}": average_rates(counts, average)["f1"] for average in ("micro", "macro", "weighted")}
-    balanced = balanced_accuracy(kind, counts, rows[:, None])
-    right = {"hamming_loss": hamming, "exact_match": exact / rows, "accuracy": 1 - hamming}
-    return f1 | right | {"balanced_accuracy": balanced}
+    rates = {
+        f"{name}_{average}": values
+        for average in ("micro", "macro", "weighted")
+        for name, values in average_rates(counts, average).items()
+    }
+    return rates | {
+        "hamming_loss": hamming,
+        "exact_match": exact / rows,
+        "accuracy": 1 - hamming,
+        "balanced_accuracy": balanced_accuracy(kind, counts, rows[:, None]),
+        "specificity_macro": defined_mean(specificity(counts, rows[:, None])),
+        "label_cardinality_true": support.sum(axis=1) / rows,
+        "label_cardinality_predicted": predicted.sum(axis=1) / rows,
+    }
+
+
+def _probability_samples(kind: Kind, totals: np.ndarray, rows: np.ndarray, n_labels: int) -> dict[str, np.ndarray]:
+    """Compute the metrics that are sums over rows (resamples,) from weighted sums and weighted numbers of rows."""
+    cells = rows * n_labels if kind == "multilabel" else rows
+    means = dict(zip(_MEANS, totals / rows, strict=False))
+    return means | {_CALIBRATION: np.abs(totals[len(_MEANS) :]).sum(axis=0) / cells}
 
 
 def _ranking_samples(rankings: list[list[_Slice]], weights: np.ndarray, totals: np.ndarray) -> dict[str, np.ndarray]:
@@ -200,28 +240,53 @@ def _ranking_samples(rankings: list[list[_Slice]], weights: np.ndarray, totals: 
         "roc_auc_macro": defined_mean(roc_auc[:, :-1]),
         "roc_auc_micro": roc_auc[:, -1],
         "average_precision_macro": defined_mean(average_precision[:, :-1]),
+        "average_precision_micro": average_precision[:, -1],
     }
 
 
-def bootstrap(
-    kind: Kind, targets: Any, probabilities: Any, predictions: Any, weights: ResampleWeights
-) -> Mapping[str, np.ndarray]:
-    """Compute every metric of `MAIN_METRICS` in every resample: name to float32 (resamples,).
+def _rankings(truth: np.ndarray, scores: np.ndarray, cluster: np.ndarray, n_clusters: int) -> list[list[_Slice]]:
+    """Return one ranking per label and, last, that of all cells."""
+    rankings = [_slices(*column, cluster, n_clusters) for column in zip(truth.T, scores.T, strict=True)]
+    return [*rankings, _slices(truth.ravel(), scores.ravel(), np.repeat(cluster, truth.shape[1]), n_clusters)]
 
-    Arrays are shaped as in `metrics.score`; ValueError where they or the weights' rows do not match. A metric
-    that a resample leaves undefined is NaN there; macro averages run over the labels that it defines.
+
+def bootstrap(
+    kind: Kind,
+    targets: Any,
+    probabilities: Any,
+    predictions: Any,
+    weights: ResampleWeights,
+    names: Sequence[str] = MAIN_METRICS,
+) -> Mapping[str, np.ndarray]:
+    """Compute metrics, those of `MAIN_METRICS` unless others are named, in every resample: to float32 (resamples,).
+
+    Arrays are shaped as in `metrics.score`; ValueError where they or the weights' rows do not match, or a metric is
+    unknown. A metric that a resample leaves undefined is NaN there; macro averages run over the labels that it
+    defines.
     """
+    if strange := set(names) - set(METRICS):
+        raise ValueError(f"unknown metrics {sorted(strange)}")
     checked = as_probabilities(kind, probabilities)
     truth = as_indicator(kind, targets, checked.shape, "targets")
     predicted = as_indicator(kind, predictions, checked.shape, "predictions")
     cluster, n_clusters = weights.cluster, weights.counts.shape[1]
     if len(cluster) != len(truth):
         raise ValueError(f"weights were drawn for {len(cluster)} rows, the predictions have {len(truth)}")
-    sums = _cluster_sums(truth, predicted, cluster, n_clusters)
-    rankings = [_slices(true, p, cluster, n_clusters) for true, p in zip(truth.T, checked.T, strict=True)]
-    rankings.append(_slices(truth.ravel(), checked.ravel(), np.repeat(cluster, truth.shape[1]), n_clusters))
+    cells = _decision_cells(truth, predicted)
+    decided = cells.shape[1]
+    if _asks(names, {*_MEANS, _CALIBRATION}):
+        cells = np.hstack((cells, _probability_cells(kind, truth, checked)))
+    sums = _cluster_sums(cells, cluster, n_clusters)
+    rankings = _rankings(truth, checked, cluster, n_clusters) if _asks(names, _AREAS) else []
     blocks = []
     for block in _weight_blocks(weights):
-        totals = (sums @ block).astype(np.float64)
-        blocks.append(_decision_samples(kind, totals) | _ranking_samples(rankings, block, totals))
-    return {name: np.concatenate([block[name] for block in blocks]).astype(np.float32) for name in MAIN_METRICS}
+        totals, further = np.split((sums @ block).astype(np.float64), [decided])
+        samples = _decision_samples(kind, totals)
+        samples |= _probability_samples(kind, further, totals[-1], truth.shape[1]) if len(further) else {}
+        samples |= _ranking_samples(rankings, block, totals) if rankings else {}
+        blocks.append(samples)
+    return {name: np.concatenate([block[name] for block in blocks]).astype(np.float32) for name in names}
+
+
+def _asks(names: Sequence[str], family: Collection[str]) -> bool:
+    return not set(family).isdisjoint(names)

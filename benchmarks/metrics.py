@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .ranking import label_ranking_average_precision, roc_auc_and_average_precision
+from .ranking import label_ranking_precisions, roc_auc_and_average_precision
 
 METRIC_VERSION = 1
 """Raised whenever a definition below changes, so that stored probabilities are scored again."""
@@ -213,24 +213,21 @@ def balanced_accuracy(kind: Kind, counts: Counts, n_rows: int | np.ndarray) -> n
     return defined_mean(recall if kind == "multiclass" else (recall + specificity(counts, n_rows)) / 2)
 
 
-def _log_loss(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Average -ln(probability given to what happened) over cells (multi-label) or rows (multi-class).
+def row_means(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute, row by row (rows,), the metrics of probabilities that are the mean of what rows have.
 
-    Clipped at float32's epsilon, because probabilities are stored as float32 and cannot be surer than that.
-    """
-    given = probabilities[truth]
-    if kind == "multilabel":
-        given = np.where(truth, probabilities, 1 - probabilities)
-    return float(-np.log(np.maximum(given, np.finfo(np.float32).eps)).mean())
-
-
-def _brier(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Average the squared error of the probabilities over cells or rows.
-
-    Multi-label: per cell, in [0, 1]. Multi-class: summed over the classes of a row, in [0, 2] (Brier 1950).
+    brier: the squared error; multi-label: per cell, in [0, 1]; multi-class: summed over the classes of a row, in
+        [0, 2] (Brier 1950).
+    log_loss: -ln(probability given to what happened), averaged over the cells of a row (multi-label). Clipped at
+        float32's epsilon, because probabilities are stored as float32 and cannot be surer than that.
     """
     squares = (probabilities - truth) ** 2
-    return float(squares.mean() if kind == "multilabel" else squares.sum(axis=1).mean())
+    given = np.where(truth, probabilities, 1 - probabilities) if kind == "multilabel" else probabilities[truth][:, None]
+    return {
+        "brier": squares.mean(axis=1) if kind == "multilabel" else squares.sum(axis=1),
+        "log_loss": -np.log(np.maximum(given, np.finfo(np.float32).eps)).mean(axis=1),
+        "label_ranking_average_precision": label_ranking_precisions(truth, probabilities),
+    }
 
 
 def claims(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -251,15 +248,18 @@ def calibration_bins(confidence: np.ndarray) -> np.ndarray:
     return np.digitize(confidence, edges, right=True)
 
 
-def _expected_calibration_error(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Average |confidence - frequency| over the bins, by share (Guo et al. 2017).
+def calibration_gaps(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bin of each claim, and confidence - what happened, both (claims,) in the order of the rows.
 
-    Multi-label: pooled over all (row, label) cells, frequency = share of true cells. Multi-class: frequency =
-    share of rows where the most probable class is the true one.
+    The expected calibration error is the sum over bins of |sum of gaps|, by claim (Guo et al. 2017).
     """
     confidence, happened = claims(kind, truth, probabilities)
-    gaps = np.bincount(calibration_bins(confidence), weights=confidence - happened)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return calibration_bins(confidence), confidence - happened
+
+
+def _expected_calibration_error(kind: Kind, truth: np.ndarray, probabilities: np.ndarray) -> float:
+    bins, gaps = calibration_gaps(kind, truth, probabilities)
+    return float(np.abs(np.bincount(bins, weights=gaps)).sum() / len(gaps))
 
 
 def _decision_values(kind: Kind, truth: np.ndarray, predicted: np.ndarray, counts: Counts) -> dict[str, float]:
@@ -301,9 +301,7 @@ def rank(kind: Kind, targets: Any, probabilities: Any) -> Ranking:
     values = macro | {
         "roc_auc_micro": roc_auc,
         "average_precision_micro": average_precision,
-        "label_ranking_average_precision": label_ranking_average_precision(truth, checked),
-        "brier": _brier(kind, truth, checked),
-        "log_loss": _log_loss(kind, truth, checked),
+        **{name: float(each.mean()) for name, each in row_means(kind, truth, checked).items()},
         "expected_calibration_error": _expected_calibration_error(kind, truth, checked),
     }
     return Ranking(values, per_label)

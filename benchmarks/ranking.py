@@ -36,7 +36,12 @@ def roc_auc_and_average_precision(truth: np.ndarray, scores: np.ndarray) -> tupl
 
 
 def label_ranking_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean over rows of: of the labels ranked at or above a true one, how many are true.
+    """Return the mean over rows of `label_ranking_precisions`."""
+    return float(label_ranking_precisions(truth, scores).mean())
+
+
+def label_ranking_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return of each row (n,): of the labels ranked at or above a true one, how many are true.
 
     A row with no true label, or with true ones alone, counts 1.
 
@@ -47,12 +52,12 @@ def label_ranking_average_precision(truth: np.ndarray, scores: np.ndarray) -> fl
     """
     rows, labels = truth.shape
     step = max(1, _PAIRS // labels**2)
-    total = 0.0
+    found = np.empty(rows)
     for first in range(0, rows, step):
         true, score = truth[first : first + step], scores[first : first + step]
         at_or_above = score[:, None, :] >= score[:, :, None]
         rank, rank_among_true = at_or_above.sum(2), (at_or_above & true[:, None, :]).sum(2)
         count = true.sum(axis=1)
         precision = np.where(true, rank_among_true / rank, 0.0).sum(axis=1) / np.maximum(count, 1)
-        total += float(np.where(count > 0, precision, 1.0).sum())
-    return total / rows
+        found[first : first + step] = np.where(count > 0, precision, 1.0)
+    return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 import typer
 
 from ..datasets.support.errors import UnavailableError, UserError
+from .compare_cli import compare
 from .confidence_cli import confidence as confidence_command
 from .console import (
     Names,
@@ -48,6 +49,7 @@ app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
 app.command("ensemble")(ensemble)
 app.command("confidence")(confidence_command)
+app.command("compare")(compare)
 
 
 @app.command()
@@ -101,7 +103,7 @@ def run(
 
 @app.command()
 def board(
-    task: Annotated[Optional[str], typer.Option(help="Only this task (a name, or your .toml).")] = None,  # noqa: UP045
+    task: Annotated[Names, typer.Option(help="Only this task (a name, or your .toml); repeatable.")] = None,
     results: Results = None,
     format: Annotated[str, typer.Option(help="table, md, csv or json.")] = "table",
     sort: Annotated[Optional[str], typer.Option(metavar="METRIC", help="Rank by another metric.")] = None,  # noqa: UP045
@@ -112,21 +114,31 @@ def board(
     curves: Annotated[
         bool, typer.Option("--curves", help="Score and seconds by training rows; see `run --fractions`.")
     ] = False,
+    across: Annotated[bool, typer.Option("--across", help="Rank models over tasks: mean rank and win rate.")] = False,
     picture: Picture = None,
 ) -> None:
     """Show the leaderboard of the stored records."""
     from ..benchmarks.options import default_results
     from ..datasets.own import name_of
+    from .across_cli import show_across
     from .frame import load_board
 
     check_format(format)
     folder = Path(results or default_results())
+    names = list(map(name_of, task or []))
+    if curves and across:
+        raise UserError("--curves and --across are two boards: give one of them")
     if curves:
-        show_curves(folder, task and name_of(task), (sort, policy), format, picture)
-        return
-    if picture is not None:
-        raise UserError("--picture draws learning curves: give --curves too")
-    show_board(load_board(folder, task=task and name_of(task), sort=sort, policy=policy), format)
+        if len(names) > 1:
+            raise UserError("--curves shows all tasks, or one --task")
+        show_curves(folder, names[0] if names else None, (sort, policy), format, picture)
+    elif across:
+        show_across(load_board(folder, sort=sort, policy=policy), names, format, picture)
+    elif picture is not None:
+        raise UserError("--picture draws --curves or --across: give one of them too")
+    else:
+        for name in names or [None]:
+            show_board(load_board(folder, task=name, sort=sort, policy=policy), format)
 
 
 @app.command()

@@ -15,7 +15,7 @@ Fractions = Annotated[
 ]
 Picture = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(metavar="FILE", help="Draw --curves into this page (.html)."),
+    typer.Option(metavar="FILE", help="Draw --curves into a page (.html), or --across as .html, .svg or .png."),
 ]
 
 

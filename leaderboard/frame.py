@@ -94,7 +94,7 @@ def load_board(results: Path, task: str | None = None, sort: str | None = None, 
 
 def read_records(results: Path, task: str | None, sort: str | None, policy: str | None) -> index.Rows:
     """Return all records of a results folder as flat rows; raises as `load_board` does."""
-    _check_metric(sort)
+    check_metric(sort)
     if policy is not None and policy not in POLICIES:
         raise unknown_name("threshold policy", policy, POLICIES)
     root = results.expanduser().absolute()
@@ -106,7 +106,8 @@ def read_records(results: Path, task: str | None, sort: str | None, policy: str 
     return found
 
 
-def _check_metric(name: str | None) -> None:
+def check_metric(name: str | None) -> None:
+    """Refuse a metric that there is not, or that has no better and worse."""
     if name is None:
         return
     if name not in METRICS:
@@ -141,7 +142,7 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     that succeeded, if any did.
     """
     counts = rows["row"].value_counts()
-    rows = of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
+    rows = standing(rows)
     rows = rows.assign(group=rows.groupby("row", sort=False).ngroup(), ok=rows["status"] == "ok")
     ok = where(rows, rows["ok"])
     averaged = ["unseen", *METRIC_COLUMNS, *_PARTS, *_COSTS, *_BOUNDS]
@@ -155,6 +156,11 @@ def _pool(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[_Member]]]:
     members, identities = _members(ok)
     pooled["identity"] = [identities.get(group, "") for group in pooled.index]
     return pooled.assign(**_words(rows)), members
+
+
+def standing(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return those of the index's rows that count: the latest record of each seed, of those that ran alike."""
+    return of_one_setup(rows).drop_duplicates(["row", "seed"], keep="last")
 
 
 def of_one_setup(rows: pd.DataFrame) -> pd.DataFrame:

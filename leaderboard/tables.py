@@ -186,7 +186,7 @@ def _columns(done: list[Row], places: Places) -> list[Column]:
     metrics = [name for name in _METRICS[done[0]["kind"]] if name != ranked_by]
     columns = [
         Column("rank", "#", [f"{_or_missing(row['rank'], str)} {_mark(row):1}" for row in done]),
-        Column("model", "Model", [_model(row) for row in done], right=False),
+        Column("model", "Model", [model_words(row) for row in done], right=False),
         Column("seeds", "Seeds", [row["seeds"].replace(" of ", "/") for row in done]),
         Column("value", METRICS[ranked_by].title, [_value(row) for row in done], right=False),
         Column("unseen", "Unseen", [_or_missing(row["unseen"], "{:.3f}".format) for row in done]),
@@ -209,7 +209,8 @@ def _metric(name: str, done: list[Row]) -> Column:
     return Column(name, heading, [_or_missing(row[name], "{:.3f}".format) for row in done])
 
 
-def _model(row: Row) -> str:
+def model_words(row: Row) -> str:
+    """Return how a row is called: model, preset, mode and settings."""
     name = row["model"] + (f"@{row['preset']}" if row["preset"] not in {"", "default"} else "")
     name += f", {row['mode']}" if row["mode"] not in {"default", "ensemble"} else ""  # an ensemble's name says so
     return one_line(name + (f" ({row['settings']})" if row["settings"] else ""))
@@ -236,7 +237,7 @@ def _failures(table: list[Row], places: Places) -> list[Column]:
     rows = [row for row in table if row["reason"]]
     if not rows:
         return []
-    names = [_model(row) + (f" on {place}" if (place := _place(row, places)) else "") for row in rows]
+    names = [model_words(row) + (f" on {place}" if (place := _place(row, places)) else "") for row in rows]
     states = [f"{row['seeds']} seeds ok" if row["status"] == "ok" else row["status"] for row in rows]
     reasons = [_cut(one_line(row["reason"]), _REASON_WIDTH, "...") for row in rows]
     titles = {"model": ("Did not finish", names), "status": ("Status", states), "reason": ("Reason", reasons)}
