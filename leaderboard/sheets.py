@@ -11,7 +11,7 @@ from .index import one_line
 from .tables import PLAIN_WIDTH, Column
 
 _GAP = "  "
-_SHORTEST = 14
+_SHORTEST = 12
 """Characters of a name that are left where the width is short."""
 
 
