@@ -255,7 +255,16 @@ def test_rows_are_found_by_their_ids(results: Path) -> None:
 
 def test_failed_records_are_named(results: Path) -> None:
     for path in records(results, "tiny", "dummy-stratified"):
-        change(path, status="failed", reason="ValueError: no rows", test={}, parts={}, policy="", metric_version=0)
+        change(
+            path,
+            status="failed",
+            reason="ValueError: no rows",
+            test={},
+            parts={},
+            policy="",
+            metric_version=0,
+            temperature=None,
+        )
     with pytest.raises(UserError, match="has no finished record on tiny: failed, ValueError: no rows"):
         compare(results, "tfidf-logreg", "dummy-stratified")
 
