@@ -15,7 +15,8 @@ from ..datasets.support.progress import progress
 from . import paired
 from .bootstrap import resample_weights
 from .paired import Difference, Disagreement
-from .reread import Measured, measure_stored, named, side_by_side
+from .reread import Measured, measure_stored, side_by_side
+from .rows import named
 from .store import Stored
 from .thresholds import policies_for
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..datasets.core import Fold, Kind
 from ..datasets.support.errors import UserError
-from ..datasets.support.files import sha256_file
 from .record import Memory, Record, Speed, Timings
-from .scoring import refuse
+from .rows import read_file
 from .store import PROBABILITIES, Stored
 
 SHOWN = 3
@@ -171,14 +170,6 @@ def _told(one: Any, other: Any) -> str:
     return f"{short[0]} and {short[1]}"
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A member's file: ids (n,) and probabilities (n, labels) float32 by fold."""
-
-    ids: dict[Fold, np.ndarray]
-    found: dict[Fold, np.ndarray]
-
-
 class Rows:
     """The rows of a task, and the probabilities of members for them in the task's order.
 
@@ -202,59 +193,34 @@ class Rows:
         labels = members[0].place.labels
         stack = np.empty((len(members), len(labels), len(self._ids[fold])), dtype=np.float32)
         for index, member in enumerate(members):
-            table = _read(member)
+            answers = read_file(
+                member.probabilities,
+                member.place.kind,
+                labels,
+                member.sha256,
+                f"run {named(member)} again with --fresh, or leave it out",
+            )
             other = next((each for each in members if each is not member), None)
             for each in self._ids:
-                order = self._order(member, table, each, other)
+                found = answers[each].in_order(self._ids[each])
+                if found is None:
+                    raise UserError(self._apart(member, answers[each].ids, each, other))
                 if each == fold:
-                    stack[index] = table.found[each][order].T
+                    stack[index] = found.T
             if advance is not None:
                 advance()
         return stack
 
-    def _order(self, member: Member, table: _Table, fold: Fold, other: Member | None) -> Any:
-        """Return what puts a member's rows in the task's order; `other` is one that it should go with."""
-        ours, theirs = self._ids[fold], table.ids[fold]
-        if np.array_equal(ours, theirs):
-            return slice(None)
-        by_ours, by_theirs = np.argsort(ours, kind="stable"), np.argsort(theirs, kind="stable")
-        if not np.array_equal(ours[by_ours], theirs[by_theirs]):
-            apart = np.setxor1d(ours, theirs)[:SHOWN]
-            together = f" cannot go with {named(other)}: it" if other else ""
-            what = f", such as {', '.join(map(str, apart))}" if len(apart) else ", some twice"
-            raise UserError(
-                f"{named(member)}{together} has other {fold} rows than task {member.place.task} ({len(theirs)} and "
-                f"{len(ours)}{what}): run it again, or leave it out"
-            )
-        order = np.empty(len(ours), dtype=np.int64)
-        order[by_ours] = by_theirs
-        return order
-
-
-def _read(member: Member) -> _Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path, labels = member.probabilities, member.place.labels
-    mend = "run that cell again with --fresh, or leave it out"
-    try:
-        if member.sha256 and sha256_file(path) != member.sha256:
-            raise UserError(f"{path} is not the file that {named(member)} was recorded with: {mend}")
-        table = pq.ParquetFile(path).read(use_threads=False)
-        if table.column_names != ["fold", "id", *(f"p:{label}" for label in labels)]:
-            raise UserError(f"{path} has other columns than fold, id and its {len(labels)} labels: {mend}")
-        folds, ids = (np.asarray(table[name].to_pylist(), dtype=str) for name in ("fold", "id"))
-        both = np.column_stack([table[f"p:{label}"].to_numpy().astype(np.float32) for label in labels])
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no whole file of probabilities"
-        raise UserError(f"probabilities of {named(member)} cannot be read: {path}: {reason}; {mend}") from error
-    parts: dict[Fold, np.ndarray] = {"validation": folds == "validation", "test": folds == "test"}
-    for fold, rows in parts.items():
-        if not rows.any():
-            raise UserError(f"{path} has no {fold} rows: {mend}")
-        if reason := refuse(member.place.kind, both[rows], int(rows.sum()), len(labels)):
-            raise UserError(f"{path}: {reason} ({fold} fold): {mend}")
-    return _Table({fold: ids[rows] for fold, rows in parts.items()}, {fold: both[rows] for fold, rows in parts.items()})
+    def _apart(self, member: Member, theirs: np.ndarray, fold: Fold, other: Member | None) -> str:
+        """Return in words how a member's rows differ from the task's; `other` is one that it should go with."""
+        ours = self._ids[fold]
+        apart = np.setxor1d(ours, theirs)[:SHOWN]
+        together = f" cannot go with {named(other)}: it" if other else ""
+        what = f", such as {', '.join(map(str, apart))}" if len(apart) else ", some twice"
+        return (
+            f"{named(member)}{together} has other {fold} rows than task {member.place.task} ({len(theirs)} and "
+            f"{len(ours)}{what}): run it again, or leave it out"
+        )
 
 
 def summed(taken: Sequence[Costs], others: Sequence[Costs], own_s: float) -> Costs:

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..datasets.core import Kind, Task
+from ..datasets.core import Kind
 from ..datasets.layout import SealedTest
-from ..datasets.prepare import prepare
 from ..datasets.support.errors import UserError
 from .bootstrap import ResampleWeights, bootstrap
 from .hardware import cores
 from .metrics import score
-from .scoring import refuse
-from .store import PROBABILITIES, Stored
+from .rows import again, read_answers, rows_of
+from .store import Stored
 from .thresholds import Thresholds, apply_thresholds
-
-if TYPE_CHECKING:
-    from .record import Record
 
 MOST_THREADS = 8  # each holds the rankings of a model and a block of weights: up to a few 100 MB
 AGREEMENT = 1e-6  # between a stored score and that of the stored float32 probabilities
@@ -44,36 +39,7 @@ class Answers:
     predictions: np.ndarray
 
 
-def sealed_rows(task: Task, record: Record) -> SealedTest:
-    """Return the test rows, with their targets, of the task that a record was scored on.
-
-    Raises
-    ------
-    UserError, UnavailableError
-        If the task's data are not on this machine and cannot be had, or are others than the record's.
-    """
-    name = named(record)
-    prepared = prepare(task, record.protocol)
-    for what, here, there in (
-        ("data", prepared.fingerprint, record.data_fingerprint),
-        ("folds", prepared.split_sha256, record.split_sha256),
-        ("labels", list(task.card.under(record.protocol).labels), record.labels),
-    ):
-        if here != there:
-            told = "" if what == "labels" else f" ({there[:8]}…, here {here[:8]}…)"
-            raise UserError(
-                f"the records of {name} are of other {what} than this machine has{told}: `zoobench run --task {name}` "
-                f"measures on these, or set ZOOBENCH_DATA to those"
-            )
-    return prepared.sealed_test()
-
-
-def named(record: Record) -> str:
-    """Return the task of a record with its protocol, as the command line takes it."""
-    return f"{record.task}@{record.protocol}" if record.protocol else record.task
-
-
-def read_answers(stored: Stored, ids: np.ndarray, policy: str) -> Answers:
+def decided_answers(stored: Stored, ids: np.ndarray, policy: str) -> Answers:
     """Return what a cell answered on the test rows `ids` (rows,), in their order, decided as on its validation fold.
 
     Raises
@@ -83,43 +49,15 @@ def read_answers(stored: Stored, ids: np.ndarray, policy: str) -> Answers:
     """
     record = stored.record
     if policy not in record.test:
-        raise UserError(f"{_words(stored)} is older than the policy {policy}: {_again(record)}")
-    found = _probabilities(stored, ids)
+        raise UserError(f"{_words(stored)} is older than the policy {policy}: {again(record)}")
+    found = rows_of(stored, read_answers(stored)["test"], ids)
     thresholds = Thresholds(policy, tuple(record.test[policy].thresholds))
     return Answers(found, apply_thresholds(thresholds, record.kind, found))
-
-
-def _probabilities(stored: Stored, ids: np.ndarray) -> np.ndarray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    record, path = stored.record, stored.attempt / PROBABILITIES
-    columns = [f"p:{label}" for label in record.labels]
-    try:
-        table = pq.ParquetFile(path).read(columns=["fold", "id", *columns]).filter(pc.field("fold") == "test")
-        found = np.column_stack([table[name].to_numpy() for name in columns]).astype(np.float32)
-        place = {key: number for number, key in enumerate(table["id"].to_pylist())}
-    except FileNotFoundError as error:
-        raise UserError(f"{_words(stored)} has no {PROBABILITIES} any more: {_again(record)}") from error
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read back: {_again(record)}") from error
-    if len(place) != len(found) or set(place) != {str(key) for key in ids}:
-        raise UserError(f"{path} holds other rows than the test fold of {named(record)}: {_again(record)}")
-    ordered = found[[place[str(key)] for key in ids]]
-    if reason := refuse(record.kind, ordered, len(ids), len(columns)):
-        raise UserError(f"{path}: {reason.removeprefix('predict_proba ')}: {_again(record)}")
-    return ordered
 
 
 def _words(stored: Stored) -> str:
     record = stored.record
     return f"record {record.key[:8]} ({record.model}, seed {record.seed})"
-
-
-def _again(record: Record) -> str:
-    model = f"{record.model}@{record.preset}" if record.preset else record.model
-    return f"`zoobench run --task {named(record)} --model {model} --seed {record.seed} --fresh` makes it anew"
 
 
 def measure(
@@ -138,13 +76,12 @@ def measure_stored(
 ) -> Measured:
     """Read a cell's answers back and measure them; what its record claims must come out again (UserError)."""
     record = stored.record
-    answers = read_answers(stored, test.ids, policy)
+    answers = decided_answers(stored, test.ids, policy)
     found = measure(record.kind, test.targets, answers, weights, metrics)
     claimed, seen = record.test[policy].values[record.primary_metric], found.values[record.primary_metric]
     if claimed != seen if claimed is None or seen is None else abs(claimed - seen) > AGREEMENT:
         raise UserError(
-            f"{_words(stored)} claims {record.primary_metric} {claimed}, its probabilities give {seen}: "
-            f"{_again(record)}"
+            f"{_words(stored)} claims {record.primary_metric} {claimed}, its probabilities give {seen}: {again(record)}"
         )
     return found
 

@@ -1,18 +1,24 @@
-"""The rows that a stored cell answered: its probabilities beside the targets of the task."""
+"""The rows that a stored cell answered: its probabilities, read back, beside the targets of the task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..datasets.core import Fold, Task
-from ..datasets.layout import load_ids, load_training
-from ..datasets.prepare import prepare
+from ..datasets.core import Fold, Kind, Task
+from ..datasets.layout import PUBLIC, load_ids, load_training
+from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import sha256_file
+from .scoring import refuse
 from .store import PROBABILITIES, Stored
+
+if TYPE_CHECKING:
+    from .record import Record
 
 STORED: tuple[Fold, ...] = ("validation", "test")
 """The folds whose probabilities are kept."""
@@ -24,6 +30,18 @@ class Answered:
 
     ids: np.ndarray
     probabilities: np.ndarray
+
+    def in_order(self, ids: np.ndarray) -> np.ndarray | None:
+        """Return the (n, labels) probabilities of the rows `ids`, in their order; None if these are not its rows."""
+        ours, wanted = self.ids.astype(str), ids.astype(str)
+        if np.array_equal(ours, wanted):
+            return self.probabilities
+        by_ours, by_wanted = np.argsort(ours, kind="stable"), np.argsort(wanted, kind="stable")
+        if not np.array_equal(ours[by_ours], wanted[by_wanted]) or len(np.unique(ours)) != len(ours):
+            return None
+        order = np.empty(len(wanted), dtype=np.int64)
+        order[by_wanted] = by_ours
+        return self.probabilities[order]
 
 
 @dataclass(frozen=True)
@@ -37,31 +55,74 @@ class Rows(Answered):
             raise ValueError("ids, probabilities and targets are not of the same rows")
 
 
-def read_answers(stored: Stored) -> Mapping[Fold, Answered]:
-    """Return the stored probabilities of a cell that is ``ok``, by fold.
+def read_file(path: Path, kind: Kind, labels: Sequence[str], sha256: str, mend: str) -> Mapping[Fold, Answered]:
+    """Return the probabilities in a file that the harness wrote, by fold.
+
+    Parameters
+    ----------
+    sha256
+        Of the file as it was recorded; not checked where empty.
+    mend
+        What to do where it cannot be read, for people.
 
     Raises
     ------
     UserError
-        If the file is missing, damaged, or not the one that the record was made with.
+        If the file is missing, not the one that was recorded, or holds what are no probabilities of these labels.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    record, path = stored.record, stored.attempt / PROBABILITIES
-    mend = f"run `zoobench run --task {_name(stored)} --model {record.model} --fresh`"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: {mend}")
     try:
-        if record.files.get(PROBABILITIES, digest := sha256_file(path)) != digest:
-            raise UserError(f"{path} is damaged, it is not the file that its record was made with: {mend}")
-        table = pq.read_table(path)
-        fold, ids = table["fold"].to_numpy(), table["id"].to_numpy()
-        columns = [table[f"p:{label}"].to_numpy() for label in record.labels]
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise UserError(f"{path} is no Parquet file with the columns of its record: {mend}") from error
-    found = np.column_stack(columns)
-    return {name: Answered(ids[fold == name], found[fold == name]) for name in STORED}
+        if sha256 and sha256_file(path) != sha256:
+            raise UserError(f"{path} is not the file that was recorded: {mend}")
+        table = pq.ParquetFile(path).read(use_threads=False)
+        if table.column_names != ["fold", "id", *(f"p:{label}" for label in labels)]:
+            raise UserError(f"{path} has other columns than fold, id and its {len(labels)} labels: {mend}")
+        fold, ids = (np.asarray(table[name].to_pylist(), dtype=str) for name in ("fold", "id"))
+        both = np.column_stack([table[f"p:{label}"].to_numpy().astype(np.float32) for label in labels])
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {mend}") from None
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no whole file of probabilities"
+        raise UserError(f"{path} cannot be read: {reason}: {mend}") from error
+    found: dict[Fold, Answered] = {name: Answered(ids[fold == name], both[fold == name]) for name in STORED}
+    for name, part in found.items():
+        if not len(part.ids):
+            raise UserError(f"{path} has no {name} rows: {mend}")
+        if reason := refuse(kind, part.probabilities, len(part.ids), len(labels)):
+            raise UserError(f"{path}: {reason.removeprefix('predict_proba ')} ({name} fold): {mend}")
+    return found
+
+
+def read_answers(stored: Stored) -> Mapping[Fold, Answered]:
+    """Return the stored probabilities of a cell that is ``ok``, by fold; raises as `read_file` does."""
+    record, path = stored.record, stored.attempt / PROBABILITIES
+    return read_file(path, record.kind, record.labels, record.files.get(PROBABILITIES, ""), again(record))
+
+
+def prepared_as(task: Task, record: Record) -> Prepared:
+    """Return the prepared task that a record was scored on.
+
+    Raises
+    ------
+    UserError, UnavailableError
+        If the task's data are not on this machine and cannot be had, or are others than the record's.
+    """
+    name = named(record)
+    prepared = prepare(task, record.protocol)
+    for what, here, there in (
+        ("data", prepared.fingerprint, record.data_fingerprint),
+        ("folds", prepared.split_sha256, record.split_sha256),
+        ("labels", list(task.card.under(record.protocol).labels), record.labels),
+    ):
+        if here != there:
+            told = "" if what == "labels" else f" ({there[:8]}…, here {here[:8]}…)"
+            raise UserError(
+                f"the records of {name} are of other {what} than this machine has{told}: `zoobench run --task {name}` "
+                f"measures on these, or set ZOOBENCH_DATA to those"
+            )
+    return prepared
 
 
 def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> Mapping[Fold, Rows]:
@@ -76,39 +137,37 @@ def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> 
 
     Raises
     ------
-    UserError
-        As `read_answers` does; and if the task's data, folds or labels on this machine are not those of the record.
-    UnavailableError
-        If the task cannot be read here.
+    UserError, UnavailableError
+        As `read_answers` and `prepared_as` do.
     """
     answers = read_answers(stored)
-    record, name = stored.record, _name(stored)
-    on_prepare(name)
-    prepared = prepare(task, record.protocol)
-    for what, ours, theirs in (
-        ("data", prepared.fingerprint, record.data_fingerprint),
-        ("folds", prepared.split_sha256, record.split_sha256),
-        ("labels", ", ".join(task.card.under(record.protocol).labels), ", ".join(record.labels)),
-    ):
-        if ours != theirs:
-            raise UserError(
-                f"the {what} of {name} on this machine ({ours[:12]}…) are not those of the record ({theirs[:12]}…): "
-                f"run `zoobench run --task {name} --model {record.model}` on them"
-            )
-    public, test = prepared.folder / "public", prepared.sealed_test()
-    truths = {
+    on_prepare(named(stored.record))
+    prepared = prepared_as(task, stored.record)
+    public, test = prepared.folder / PUBLIC, prepared.sealed_test()
+    truths: dict[Fold, tuple[np.ndarray, np.ndarray]] = {
         "validation": (load_ids(public, "validation"), load_training(public, "validation")[1]),
         "test": (test.ids, test.targets),
     }
-    return {fold: _joined(name, answers[fold], *truths[fold]) for fold in STORED}
+    return {fold: Rows(ids, rows_of(stored, answers[fold], ids), targets) for fold, (ids, targets) in truths.items()}
 
 
-def _joined(name: str, answered: Answered, ids: np.ndarray, targets: np.ndarray) -> Rows:
-    if not np.array_equal(answered.ids.astype(str), ids.astype(str)):
-        raise UserError(f"the stored probabilities of {name} are of other rows than its folds have: run the cell again")
-    return Rows(answered.ids, answered.probabilities, targets)
+def rows_of(stored: Stored, answered: Answered, ids: np.ndarray) -> np.ndarray:
+    """Return the (n, labels) probabilities of the rows `ids`; UserError if the cell answered others."""
+    found = answered.in_order(ids)
+    if found is None:
+        record = stored.record
+        raise UserError(
+            f"{stored.attempt / PROBABILITIES} holds other rows than the folds of {named(record)}: {again(record)}"
+        )
+    return found
 
 
-def _name(stored: Stored) -> str:
-    record = stored.record
+def named(record: Record) -> str:
+    """Return the task of a record with its protocol, as the command line takes it."""
     return f"{record.task}@{record.protocol}" if record.protocol else record.task
+
+
+def again(record: Record) -> str:
+    """Return the command that makes a record anew."""
+    model = f"{record.model}@{record.preset}" if record.preset else record.model
+    return f"`zoobench run --task {named(record)} --model {model} --seed {record.seed} --fresh` makes it anew"

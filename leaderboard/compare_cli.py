@@ -77,7 +77,7 @@ def compared(
 
     from ..benchmarks.comparison import LEAST_RESAMPLES, MOST_RESAMPLES, agreed_policy, compare_entrants
     from ..benchmarks.progress import is_live
-    from ..benchmarks.reread import sealed_rows
+    from ..benchmarks.rows import prepared_as
     from ..datasets import own
     from ..zoo.core import split_name
     from .comparisons import exact
@@ -101,6 +101,6 @@ def compared(
     record = entrants[0].record
     console = Console(stderr=True)
     with console.status(f"preparing task {task}") if is_live(console) else nullcontext():
-        test = sealed_rows(entry, record)
+        test = prepared_as(entry, record).sealed_test()
     chosen = () if ALL in metrics else metrics or (record.primary_metric, exact(record.kind))
     return compare_entrants(entrants, test, chosen, policy, resamples), problems

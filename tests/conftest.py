@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -115,6 +117,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tunable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plug-in file with the task `searched` and the model `knows`, which has a space to search."""
+    from .tunable import SOURCE
+
+    path = tmp_path_factory.mktemp("plugins") / "tunable.py"
+    path.write_text(SOURCE)
+    return path
+
+
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A raw file beside a cache of this test alone."""
@@ -168,3 +180,24 @@ def zoobench(
         check=False,
         env={**os.environ, **environment},
     )
+
+
+def zoobench_here(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process: what is refused before anything is done needs no process of its own."""
+    from zoobench.leaderboard.cli import main
+
+    said, complained = io.StringIO(), io.StringIO()
+    before, argv, handler = Path.cwd(), sys.argv, signal.getsignal(signal.SIGTERM)
+    status: int | str | None = 0
+    try:
+        os.chdir(cwd or before)
+        sys.argv = ["zoobench", *map(str, words)]
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+            main()
+    except SystemExit as end:
+        status = end.code
+    finally:
+        os.chdir(before)
+        sys.argv = argv
+        signal.signal(signal.SIGTERM, handler)
+    return subprocess.CompletedProcess(sys.argv, int(status or 0), said.getvalue(), complained.getvalue())

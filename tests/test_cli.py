@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import write_models, zoobench
+from .conftest import write_models, zoobench, zoobench_here
 
 GOOD = "def fit(self, X, y):\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n"
 
@@ -76,7 +76,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path) -
 def test_bad_input_is_one_line_and_status_2(
     words: tuple[str, ...], message: str, tmp_path: Path, results: Path
 ) -> None:
-    done = zoobench(*[str(results) if word == "RESULTS" else word for word in words], cwd=tmp_path)
+    done = zoobench_here(*[str(results) if word == "RESULTS" else word for word in words], cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -227,10 +227,10 @@ def damaged(change_table: Callable[[pa.Table], pa.Table]) -> Callable[[Path], No
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.unlink(), "has no probabilities.parquet any more: `zoobench run --task tiny"),
-        (lambda path: path.write_bytes(b"PAR1"), "probabilities.parquet cannot be read back"),
-        (damaged(lambda table: table.slice(0, len(table) - 1)), "holds other rows than the test fold of tiny"),
-        (damaged(lambda table: table.drop_columns("p:fever")), "cannot be read back"),
+        (lambda path: path.unlink(), "probabilities.parquet is missing: `zoobench run --task tiny"),
+        (lambda path: path.write_bytes(b"PAR1"), "probabilities.parquet cannot be read: no whole file"),
+        (damaged(lambda table: table.slice(0, len(table) - 1)), "holds other rows than the folds of tiny"),
+        (damaged(lambda table: table.drop_columns("p:fever")), "has other columns than fold, id and"),
         (damaged(lambda table: table.set_column(2, "p:fever", pa.array([2.0] * len(table)))), "outside [0, 1]"),
         (damaged(lambda table: table.set_column(2, "p:fever", pa.array([0.5] * len(table)))), "claims f1_macro 1.0, "),
     ],
@@ -238,7 +238,12 @@ def damaged(change_table: Callable[[pa.Table], pa.Table]) -> Callable[[Path], No
 )
 def test_damaged_probabilities_are_named(results: Path, damage: Callable[[Path], None], message: str) -> None:
     for path in results.glob("cells/tiny/tfidf-logreg/*/*/probabilities.parquet"):
+        whole = path.read_bytes()
         damage(path)
+        if path.exists() and path.read_bytes() != whole:
+            with pytest.raises(UserError, match="is not the file that was recorded"):
+                compare(results, "tfidf-logreg", "dummy-stratified")
+        change(path.parents[1] / "record.json", files={})
     with pytest.raises(UserError) as refused:
         compare(results, "tfidf-logreg", "dummy-stratified")
     assert message in str(refused.value)

@@ -21,7 +21,7 @@ from zoobench.leaderboard.curves_tables import COLUMNS, as_frame, render_curves
 from zoobench.leaderboard.power_law import fit_replicates, fit_score, fit_seconds, resample_seeds
 from zoobench.leaderboard.tables import FORMATS
 
-from .conftest import zoobench
+from .conftest import zoobench, zoobench_here
 from .records import STRONG, Cell
 
 COMMITTED = Path(__file__).parents[1] / "leaderboard" / "results"
@@ -254,7 +254,7 @@ def test_bad_input_is_one_line_and_status_2(words: tuple[str, ...], message: str
         shutil.copytree(COMMITTED / "cells" / "openi-reports", tmp_path / "c" / "cells" / "openi-reports")
     given = [str(tmp_path / "c") if word == "COMMITTED" else word for word in words]
     more = ("--plugin", tiny, "--results", tmp_path / "r") if words[0] == "run" else ()
-    done = zoobench(*given, *more, cwd=tmp_path)
+    done = zoobench_here(*given, *more, cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -222,7 +222,7 @@ def damaged(stored: Stored, how: str) -> Stored:
     ("how", "words"),
     [
         ("truncated", "cannot be read"),
-        ("missing", "cannot be read"),
+        ("missing", "is missing"),
         ("changed", "is not the file that"),
         ("columns", "has other columns than fold, id and its 3 labels"),
         ("words", "cannot be read"),

@@ -14,24 +14,22 @@ from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.store import read_record
 
 from tests.conftest import zoobench
-from tests.test_tuning import MODELS, TASK
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+def made(tunable: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """The plug-in, the results with a study and its ensembles, and what the command said."""
-    plugin = tmp_path_factory.mktemp("plugin") / "tunable.py"
-    plugin.write_text(TASK + MODELS)
+    plugin = tunable
     results = tmp_path_factory.mktemp("results")
-    asked = {"task": "tiny", "model": ["knows", "tfidf-logreg"], "trials": 5, "set": {"kind": "plain", "C": "3"}}
+    asked = {"task": "searched", "model": ["knows", "tfidf-logreg"], "trials": 5, "set": {"kind": "plain", "C": "3"}}
     runner.run_suite("quick", {**asked, "plugin": plugin, "results": results, "quiet": True})  # type: ignore[typeddict-item]
-    done = zoobench("ensemble", "tiny", "--model", "knows", "--trials", "--plugin", plugin, "--results", results)
+    done = zoobench("ensemble", "searched", "--model", "knows", "--trials", "--plugin", plugin, "--results", results)
     assert done.returncode == 0, done.stderr
     return plugin, results, done.stdout
 
 
 def record(results: Path, how: str) -> tuple[Record, Path]:
-    [path] = results.glob(f"cells/tiny/ensemble-{how}/*/record.json")
+    [path] = results.glob(f"cells/searched/ensemble-{how}/*/record.json")
     return read_record(path), path
 
 
@@ -43,7 +41,7 @@ def test_every_finished_trial_is_offered(made: tuple[Path, Path, str]) -> None:
         f"knows, tuned, seed 0, trial {number}" for number in range(5)
     ]
     trials = [
-        pq.read_table(each) for each in sorted(results.glob("studies/tiny/knows/*/trials/*/probabilities.parquet"))
+        pq.read_table(each) for each in sorted(results.glob("studies/searched/knows/*/trials/*/probabilities.parquet"))
     ]
     [own] = path.parent.glob("*/probabilities.parquet")
     for label in mean.labels:
@@ -55,14 +53,16 @@ def test_every_finished_trial_is_offered(made: tuple[Path, Path, str]) -> None:
 
 def test_the_best_trial_is_the_least_that_greedy_reaches(made: tuple[Path, Path, str]) -> None:
     greedy, _ = record(made[1], "greedy")
-    [tuned] = [each for path in made[1].glob("cells/tiny/knows/*/record.json") if (each := read_record(path)).tuning]
+    [tuned] = [
+        each for path in made[1].glob("cells/searched/knows/*/record.json") if (each := read_record(path)).tuning
+    ]
     assert tuned.tuning
     assert max(entry["validation"] for entry in greedy.history) >= tuned.tuning.value - 0.02
 
 
 def test_the_seconds_are_those_of_the_study(made: tuple[Path, Path, str]) -> None:
     _, results, _ = made
-    [path] = results.glob("cells/tiny/knows/*/*/trials.csv")
+    [path] = results.glob("cells/searched/knows/*/*/trials.csv")
     spent = sum(float(row["seconds"]) for row in csv.DictReader(path.open()))
     for how in ("greedy", "mean"):
         timings = record(results, how)[0].timings
@@ -72,24 +72,30 @@ def test_the_seconds_are_those_of_the_study(made: tuple[Path, Path, str]) -> Non
 def test_the_same_trials_stand_and_others_are_refused(made: tuple[Path, Path, str], tmp_path: Path) -> None:
     plugin, results, _ = made
     common = ("--plugin", plugin, "--results", results)
-    again = zoobench("ensemble", "tiny", "--model", "knows", "--trials", *common)
+    again = zoobench("ensemble", "searched", "--model", "knows", "--trials", *common)
     assert "recorded already" in again.stdout
-    asked = zoobench("predict", "--task", "tiny", "--model", "ensemble-mean", "--text", "a nodule", *common)
+    asked = zoobench("predict", "--task", "searched", "--model", "ensemble-mean", "--text", "a nodule", *common)
     assert asked.returncode == 2
     assert "an ensemble of cells answers, one of trials does not" in asked.stderr
-    both = zoobench("ensemble", "tiny", "--trials", *common)
+    both = zoobench("ensemble", "searched", "--trials", *common)
     assert both.returncode == 0, both.stderr
     members = json.loads(
-        max(results.glob("cells/tiny/ensemble-mean/*/record.json"), key=lambda p: p.stat().st_mtime).read_text()
+        max(results.glob("cells/searched/ensemble-mean/*/record.json"), key=lambda p: p.stat().st_mtime).read_text()
     )
     assert len(members["members"]) == 10
 
 
 def test_without_tuned_cells_there_are_no_trials(tmp_path: Path, made: tuple[Path, Path, str]) -> None:
     plugin = made[0]
-    asked = {"task": "tiny", "model": ["knows", "dummy-uniform"], "plugin": plugin, "results": tmp_path, "quiet": True}
+    asked = {
+        "task": "searched",
+        "model": ["knows", "dummy-uniform"],
+        "plugin": plugin,
+        "results": tmp_path,
+        "quiet": True,
+    }
     runner.run_suite("quick", asked)  # type: ignore[arg-type]
-    done = zoobench("ensemble", "tiny", "--trials", "--plugin", plugin, "--results", tmp_path)
+    done = zoobench("ensemble", "searched", "--trials", "--plugin", plugin, "--results", tmp_path)
     assert done.returncode == 2
     assert "none of these cells is tuned" in done.stderr
     assert len(done.stderr.splitlines()) == 1

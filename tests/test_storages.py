@@ -20,7 +20,6 @@ from zoobench.benchmarks import studies
 from zoobench.benchmarks.studies import counted, open_storage
 
 from tests.conftest import zoobench
-from tests.test_tuning import MODELS, TASK
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'zoobench[postgresql]'")
 
@@ -69,36 +68,29 @@ def database() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("storages") / "tunable.py"
-    path.write_text(TASK + MODELS)
-    return path
-
-
 def study_of(url: str, name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=open_storage(url))
 
 
-def words(plugin: Path, results: Path, storage: str, trials: int, seed: int) -> list[str]:
+def words(tunable: Path, results: Path, storage: str, trials: int, seed: int) -> list[str]:
     return [
-        *("run", "--task", "tiny", "--model", "knows", "--plugin", str(plugin), "--results", str(results)),
+        *("run", "--task", "searched", "--model", "knows", "--plugin", str(tunable), "--results", str(results)),
         *("--trials", str(trials), "--storage", storage, "--pruner", "none", "--seed", str(seed)),
         *("--set", "kind=plain", "--set", "nap=0.3"),
     ]
 
 
-def start(plugin: Path, results: Path, storage: str, trials: int, seed: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "zoobench.leaderboard.cli", *words(plugin, results, storage, trials, seed)]
+def start(tunable: Path, results: Path, storage: str, trials: int, seed: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "zoobench.leaderboard.cli", *words(tunable, results, storage, trials, seed)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def test_two_machines_share_a_study(database: str, plugin: Path, tmp_path: Path) -> None:
+def test_two_machines_share_a_study(database: str, tunable: Path, tmp_path: Path) -> None:
     """Two runs with a results folder each, as on two machines."""
-    both = [start(plugin, tmp_path / name, database, 6, 0) for name in ("one", "two")]
+    both = [start(tunable, tmp_path / name, database, 6, 0) for name in ("one", "two")]
     for each in both:
         assert each.wait(300) == 0, each.stderr and each.stderr.read().decode()
-    trials = study_of(database, "tiny/knows/kind=plain,nap=0.3/seed 0").trials
+    trials = study_of(database, "searched/knows/kind=plain,nap=0.3/seed 0").trials
     assert 6 <= len(counted(trials)) <= 7  # a trial that was begun as the sixth ended is kept
     owners = {trial.user_attrs["owner"] for trial in trials}
     assert len(owners) == 2
@@ -106,10 +98,10 @@ def test_two_machines_share_a_study(database: str, plugin: Path, tmp_path: Path)
 
 
 def test_a_killed_run_on_a_database_goes_on(
-    database: str, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, tunable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "tiny/knows/kind=plain,nap=0.3/seed 1"
-    killed = start(plugin, tmp_path, database, 3, 1)
+    name = "searched/knows/kind=plain,nap=0.3/seed 1"
+    killed = start(tunable, tmp_path, database, 3, 1)
 
     def runs() -> bool:
         names = optuna.get_all_study_names(open_storage(database))
@@ -119,7 +111,7 @@ def test_a_killed_run_on_a_database_goes_on(
     killed.send_signal(signal.SIGKILL)
     killed.wait(60)
     [cut] = [trial for trial in study_of(database, name).trials if trial.state.name == "RUNNING"]
-    done = zoobench(*words(plugin, tmp_path, database, 3, 1))
+    done = zoobench(*words(tunable, tmp_path, database, 3, 1))
     assert done.returncode == 0, done.stderr
     after = study_of(database, name).trials
     assert after[cut.number].state.name == "FAIL"
@@ -144,22 +136,22 @@ def test_the_trial_of_a_machine_that_fell_silent_is_tried_again(database: str, m
     assert [(each.state.name, each.params["x"]) for each in study.trials] == [("FAIL", 0.5), ("COMPLETE", 0.5)]
 
 
-def test_a_database_that_may_only_be_read_is_refused(database: str, plugin: Path, tmp_path: Path) -> None:
+def test_a_database_that_may_only_be_read_is_refused(database: str, tunable: Path, tmp_path: Path) -> None:
     open_storage(database)  # its tables are there
     closed = f"{database}?options=-c%20default_transaction_read_only%3Don"
-    done = zoobench(*words(plugin, tmp_path / "new", closed, 2, 0))
+    done = zoobench(*words(tunable, tmp_path / "new", closed, 2, 0))
     assert done.returncode == 2
     assert "cannot be written: cannot execute INSERT in a read-only transaction" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "new").exists()
 
 
-def test_a_study_is_read_from_the_database(database: str, plugin: Path, tmp_path: Path) -> None:
-    assert zoobench(*words(plugin, tmp_path, database, 2, 5)).returncode == 0
-    done = zoobench("study", "tiny", "knows", "--storage", database, "--out", tmp_path / "page.html")
+def test_a_study_is_read_from_the_database(database: str, tunable: Path, tmp_path: Path) -> None:
+    assert zoobench(*words(tunable, tmp_path, database, 2, 5)).returncode == 0
+    done = zoobench("study", "searched", "knows", "--storage", database, "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
-    assert "tiny/knows/kind=plain,nap=0.3/seed 5: 2 finished" in done.stdout
-    missing = zoobench("study", "tiny", "knows", "--storage", database.replace("zoo@", "zoo:secret@") + "_none")
+    assert "searched/knows/kind=plain,nap=0.3/seed 5: 2 finished" in done.stdout
+    missing = zoobench("study", "searched", "knows", "--storage", database.replace("zoo@", "zoo:secret@") + "_none")
     assert missing.returncode == 2
     assert "does not exist" in missing.stderr
     assert "secret" not in missing.stderr
@@ -168,7 +160,7 @@ def test_a_study_is_read_from_the_database(database: str, plugin: Path, tmp_path
 def test_the_dashboard_opens_a_journal(tmp_path: Path) -> None:
     pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
     journal = tmp_path / "journal.log"
-    study = optuna.create_study(study_name="tiny/knows/seed 0", storage=open_storage(journal))
+    study = optuna.create_study(study_name="searched/knows/seed 0", storage=open_storage(journal))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     port = free_port()
     serving = [sys.executable, "-m", "optuna_dashboard._cli", str(journal), "--host", "127.0.0.1", "--port", str(port)]
@@ -182,7 +174,7 @@ def test_the_dashboard_opens_a_journal(tmp_path: Path) -> None:
             return ""
 
     try:
-        until(lambda: "tiny/knows/seed 0" in asked(), 60)
+        until(lambda: "searched/knows/seed 0" in asked(), 60)
     finally:
         server.terminate()
         server.wait(30)

@@ -22,69 +22,14 @@ from zoobench.benchmarks.search import Search
 from zoobench.benchmarks.studies import counted, open_storage
 from zoobench.datasets import layout
 from zoobench.zoo.core import Choice, ModelCard, Range
-from zoobench.zoo.kept_terms import kept_terms
-from zoobench.zoo.vectorizers import Counts, PairTfidf, Tfidf
 
-from tests.conftest import TASK, zoobench
-
-MODELS = '''
-import os, time
-import numpy as np
-from zoobench.zoo.core import Choice, ModelCard, Range, model
-
-WORDS = ("fever", "fracture", "nodule")
+from tests.conftest import zoobench, zoobench_here
+from tests.tunable import SOURCE
 
 
-class Knows:
-    """Answers the truth as far as `skill` goes; the rest is noise from the seed."""
-
-    def __init__(self, config, context):
-        self.config, self.context = config, context
-
-    def fit(self, X, y, report):
-        kind = self.config["kind"]
-        if kind == "breaks":
-            raise ValueError("this kind never fits")
-        if kind == "greedy":
-            raise MemoryError("this kind wants it all")
-        for epoch in range(1, 6):
-            report(epoch * 10, 50, score=self.config["skill"] * epoch / 5)
-            time.sleep(self.config["nap"])
-        return self
-
-    def predict_proba(self, X):
-        truth = np.array([[word in text for word in WORDS] for text in X], dtype=float)
-        noise = np.random.default_rng(len(X)).random(truth.shape)
-        return self.config["skill"] * truth + (1 - self.config["skill"]) * noise
-
-
-CARD = ModelCard(
-    name="knows", title="t", description="d", modality="text", framework="scikit-learn", citation="c",
-    default={"skill": 0.2, "kind": "plain", "depth": 3, "nap": 0.0},
-    space={
-        "kind": Choice(("plain", "deep", "breaks", "greedy")),
-        "skill": Range(0.0, 1.0, when={"kind": ("plain", "deep")}),
-        "depth": Range(1, 9, when={"kind": ("deep",)}),
-    },
-)
-
-
-@model(CARD)
-def build(config, context):
-    return Knows(config, context)
-'''
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tuning") / "tunable.py"
-    path.write_text(TASK + MODELS)
-    return path
-
-
-def tune(plugin: Path, results: Path, **more: object) -> list[Record]:
-    asked = {"task": "tiny", "model": "knows", "trials": 12, "pruner": "none", "set": {}, **more}
-    finished = runner.run_suite("quick", {**asked, "plugin": plugin, "results": results, "quiet": True})  # type: ignore[typeddict-item]
+def tune(tunable: Path, results: Path, **more: object) -> list[Record]:
+    asked = {"task": "searched", "model": "knows", "trials": 12, "pruner": "none", "set": {}, **more}
+    finished = runner.run_suite("quick", {**asked, "plugin": tunable, "results": results, "quiet": True})  # type: ignore[typeddict-item]
     return finished.records
 
 
@@ -96,9 +41,9 @@ def study_of(results: Path) -> optuna.Study:
 
 
 @pytest.fixture(scope="module")
-def tuned(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
+def tuned(tunable: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
     results = tmp_path_factory.mktemp("tuned")
-    return results, tune(plugin, results)
+    return results, tune(tunable, results)
 
 
 def card(**space: Range | Choice) -> ModelCard:
@@ -158,7 +103,7 @@ def test_default_and_tuned_are_modes_of_one_model(tuned: tuple[Path, list[Record
 def test_every_trial_is_recorded(tuned: tuple[Path, list[Record]]) -> None:
     results, records = tuned
     best = next(record for record in records if record.tuning)
-    [path] = results.glob("cells/tiny/knows/*/*/trials.csv")
+    [path] = results.glob("cells/searched/knows/*/*/trials.csv")
     rows = list(csv.DictReader(path.open()))
     assert [int(row["trial"]) for row in rows] == list(range(12))
     assert rows[0]["kind"] == "plain"
@@ -173,33 +118,33 @@ def test_every_trial_is_recorded(tuned: tuple[Path, list[Record]]) -> None:
     assert reasons <= {"failed: ValueError: this kind never fits", "oom: out of memory: this kind wants it all"}
     assert reasons
     for row in rows:
-        kept = results.glob(f"studies/tiny/knows/*/trials/{int(row['trial']):04d}/probabilities.parquet")
+        kept = results.glob(f"studies/searched/knows/*/trials/{int(row['trial']):04d}/probabilities.parquet")
         assert len(list(kept)) == (row["state"] == "complete")
 
 
 def test_a_trial_keeps_what_the_cell_of_its_configuration_answers(tuned: tuple[Path, list[Record]]) -> None:
     results, records = tuned
     best = next(record for record in records if record.tuning)
-    [cell] = results.glob(f"cells/tiny/knows/{best.key}/*/probabilities.parquet")
+    [cell] = results.glob(f"cells/searched/knows/{best.key}/*/probabilities.parquet")
     assert best.tuning
-    [trial] = results.glob(f"studies/tiny/knows/*/trials/{best.tuning.best:04d}/probabilities.parquet")
+    [trial] = results.glob(f"studies/searched/knows/*/trials/{best.tuning.best:04d}/probabilities.parquet")
     assert pq.read_table(cell).equals(pq.read_table(trial))
 
 
-def test_a_larger_budget_goes_on_and_the_same_one_stands(plugin: Path, tuned: tuple[Path, list[Record]]) -> None:
+def test_a_larger_budget_goes_on_and_the_same_one_stands(tunable: Path, tuned: tuple[Path, list[Record]]) -> None:
     results, records = tuned
     before = [(trial.number, trial.params, trial.value) for trial in study_of(results).trials]
-    again = tune(plugin, results)
+    again = tune(tunable, results)
     assert {record.attempt for record in again} == {record.attempt for record in records}
-    more = tune(plugin, results, trials=14)
+    more = tune(tunable, results, trials=14)
     after = [(trial.number, trial.params, trial.value) for trial in study_of(results).trials]
     assert after[:12] == before
     assert len(after) == 14
     assert next(record for record in more if record.tuning).key not in {record.key for record in records}
 
 
-def test_trials_are_pruned_by_their_epochs(plugin: Path, tmp_path: Path) -> None:
-    best = next(record for record in tune(plugin, tmp_path, trials=16, pruner="median") if record.tuning)
+def test_trials_are_pruned_by_their_epochs(tunable: Path, tmp_path: Path) -> None:
+    best = next(record for record in tune(tunable, tmp_path, trials=16, pruner="median") if record.tuning)
     assert best.tuning
     assert best.tuning.pruned
     pruned = [trial for trial in study_of(tmp_path).trials if trial.state.name == "PRUNED"]
@@ -207,8 +152,8 @@ def test_trials_are_pruned_by_their_epochs(plugin: Path, tmp_path: Path) -> None
     assert best.tuning.finished + best.tuning.pruned + best.tuning.failed == 16
 
 
-def test_several_workers_share_a_study(plugin: Path, tmp_path: Path) -> None:
-    records = tune(plugin, tmp_path, trials=7, jobs=4, threads=2, set={"nap": 0.05, "kind": "plain"})
+def test_several_workers_share_a_study(tunable: Path, tmp_path: Path) -> None:
+    records = tune(tunable, tmp_path, trials=7, jobs=4, threads=2, set={"nap": 0.05, "kind": "plain"})
     best = next(record for record in records if record.tuning)
     assert best.tuning
     assert best.tuning.finished == 7
@@ -217,18 +162,18 @@ def test_several_workers_share_a_study(plugin: Path, tmp_path: Path) -> None:
     assert any(a[0] < b[0] < a[1] for a in spans for b in spans if a is not b)  # type: ignore[operator]
 
 
-def test_test_labels_move_no_trial(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_labels_move_no_trial(tunable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The targets of the test fold turned round where they are kept: scores change, trials do not."""
     monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
     asked = {"trials": 6, "set": {"nap": 0.001}}
-    plain = tune(plugin, tmp_path / "plain", **asked)
-    [sealed] = (tmp_path / "cache" / "tasks" / "tiny").glob(f"*/{layout.SEALED}")
+    plain = tune(tunable, tmp_path / "plain", **asked)
+    [sealed] = (tmp_path / "cache" / "tasks" / "searched").glob(f"*/{layout.SEALED}")
     with np.load(io.BytesIO(layout._mask(sealed.read_bytes()))) as kept:
         turned = {name: 1 - kept[name] if name == "target" else kept[name] for name in kept.files}
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **turned)
     sealed.write_bytes(layout._mask(content.getvalue()))
-    planted = tune(plugin, tmp_path / "planted", **asked)
+    planted = tune(tunable, tmp_path / "planted", **asked)
     trials = [
         [(trial.params, trial.value, trial.state) for trial in study_of(results).trials]
         for results in (tmp_path / "plain", tmp_path / "planted")
@@ -240,9 +185,9 @@ def test_test_labels_move_no_trial(plugin: Path, tmp_path: Path, monkeypatch: py
         assert before.test[before.policy].values != after.test[after.policy].values
 
 
-def command(plugin: Path, results: Path, *words: str) -> list[str]:
-    start = [sys.executable, "-m", "zoobench.leaderboard.cli", "run", "--task", "tiny", "--model", "knows"]
-    return [*start, "--plugin", str(plugin), "--results", str(results), *words]
+def command(tunable: Path, results: Path, *words: str) -> list[str]:
+    start = [sys.executable, "-m", "zoobench.leaderboard.cli", "run", "--task", "searched", "--model", "knows"]
+    return [*start, "--plugin", str(tunable), "--results", str(results), *words]
 
 
 def until(done: Callable[[], bool]) -> None:
@@ -254,8 +199,8 @@ def until(done: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_study_goes_on(plugin: Path, tmp_path: Path, how: signal.Signals) -> None:
-    words = command(plugin, tmp_path, "--trials", "5", "--pruner", "none", "--set", "kind=plain")
+def test_a_stopped_study_goes_on(tunable: Path, tmp_path: Path, how: signal.Signals) -> None:
+    words = command(tunable, tmp_path, "--trials", "5", "--pruner", "none", "--set", "kind=plain")
     slow = subprocess.Popen([*words, "--set", "nap=0.4"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def second_runs() -> bool:
@@ -283,21 +228,21 @@ def test_a_stopped_study_goes_on(plugin: Path, tmp_path: Path, how: signal.Signa
     assert len(after) == 6
 
 
-def test_half_a_line_of_a_journal_is_cut_off(plugin: Path, tmp_path: Path) -> None:
-    tune(plugin, tmp_path, trials=2, set={"kind": "plain"})
+def test_half_a_line_of_a_journal_is_cut_off(tunable: Path, tmp_path: Path) -> None:
+    tune(tunable, tmp_path, trials=2, set={"kind": "plain"})
     [journal] = tmp_path.glob("studies/*/*/*/journal.log")
     with journal.open("ab") as stream:
         stream.write(b'{"op_code":4,"worker_id":"killed while wri')
-    tune(plugin, tmp_path, trials=3, set={"kind": "plain"})
+    tune(tunable, tmp_path, trials=3, set={"kind": "plain"})
     assert [trial.state.name for trial in study_of(tmp_path).trials] == ["COMPLETE"] * 3
 
 
-def test_a_study_without_a_value_is_a_failed_cell(plugin: Path, tmp_path: Path) -> None:
+def test_a_study_without_a_value_is_a_failed_cell(tunable: Path, tmp_path: Path) -> None:
     words = ["--trials", "2", "--set", "kind=breaks"]
-    done = subprocess.run(command(plugin, tmp_path, *words), capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command(tunable, tmp_path, *words), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert "no trial of 2 came to a value; the first: failed: ValueError: this kind never fits" in done.stderr
-    shown = zoobench("study", "tiny", "knows", "--results", tmp_path, timeout=120)
+    shown = zoobench("study", "searched", "knows", "--results", tmp_path, timeout=120)
     assert shown.returncode == 2
     assert "has no finished trial of 2 yet" in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
@@ -305,7 +250,7 @@ def test_a_study_without_a_value_is_a_failed_cell(plugin: Path, tmp_path: Path) 
 
 def test_a_study_is_shown_and_drawn(tuned: tuple[Path, list[Record]], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    done = zoobench("study", "tiny", "knows", "--results", tuned[0], "--top", "3", "--out", page)
+    done = zoobench("study", "searched", "knows", "--results", tuned[0], "--top", "3", "--out", page)
     assert done.returncode == 0, done.stderr
     values = [trial.value for trial in study_of(tuned[0]).trials if trial.value is not None]
     assert f"{max(values):.4f}" in done.stdout
@@ -314,7 +259,7 @@ def test_a_study_is_shown_and_drawn(tuned: tuple[Path, list[Record]], tmp_path: 
     text = page.read_text()
     for title in ("Value by trial", "What mattered", "Value by setting", "Settings together"):
         assert title in text
-    told = json.loads(zoobench("study", "tiny", "knows", "--results", tuned[0], "--format", "json").stdout)
+    told = json.loads(zoobench("study", "searched", "knows", "--results", tuned[0], "--format", "json").stdout)
     assert told[0]["trials"][0]["value"] == max(values)
     assert 0.99 < sum(told[0]["importances"].values()) < 1.01
 
@@ -333,9 +278,11 @@ def test_a_study_is_shown_and_drawn(tuned: tuple[Path, list[Record]], tmp_path: 
         (["--trials", "2", "--model", "dummy-uniform"], "dummy-uniform has no setting to search"),
     ],
 )
-def test_bad_input_is_one_line(plugin: Path, tmp_path: Path, words: list[str], said: str) -> None:
+def test_bad_input_is_one_line(tunable: Path, tmp_path: Path, words: list[str], said: str) -> None:
     model = [] if "--model" in words else ["--model", "knows"]
-    done = zoobench("run", "--task", "tiny", *model, "--plugin", plugin, "--results", tmp_path / "new", *words)
+    done = zoobench_here(
+        "run", "--task", "searched", *model, "--plugin", tunable, "--results", tmp_path / "new", *words
+    )
     assert done.returncode == 2, done.stdout
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -343,54 +290,46 @@ def test_bad_input_is_one_line(plugin: Path, tmp_path: Path, words: list[str], s
     assert not (tmp_path / "new").exists()
 
 
-def test_a_storage_of_another_space_is_refused(plugin: Path, tmp_path: Path) -> None:
+def test_a_storage_of_another_space_is_refused(tunable: Path, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
-    tune(plugin, tmp_path / "first", trials=2, storage=storage, set={"kind": "plain"})
+    tune(tunable, tmp_path / "first", trials=2, storage=storage, set={"kind": "plain"})
     other = tmp_path / "other.py"
-    other.write_text((TASK + MODELS).replace("Range(1, 9,", "Range(1, 7,"))
+    other.write_text(SOURCE.replace("Range(1, 9,", "Range(1, 7,"))
     done = zoobench(
-        *("run", "--task", "tiny", "--model", "knows", "--plugin", other, "--trials", "3", "--storage", storage),
+        *("run", "--task", "searched", "--model", "knows", "--plugin", other, "--trials", "3", "--storage", storage),
         *("--results", tmp_path / "second", "--set", "kind=plain"),
     )
     assert done.returncode == 2
-    assert "study tiny/knows/kind=plain/seed 0 in the storage is another one" in done.stderr
+    assert "study searched/knows/kind=plain/seed 0 in the storage is another one" in done.stderr
     assert "'high': 9" in done.stderr
     assert "'high': 7" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list((tmp_path / "second").glob("cells/*"))
 
 
-def test_counts_of_terms_are_the_same_from_the_store(tmp_path: Path) -> None:
-    texts = np.array(["the cat sat", "a cat ran on the mat", "dogs ran"] * 3, dtype=object)
-    others = np.array(["cat dogs", "mat the"], dtype=object)
-    makers = [
-        lambda: Tfidf(ngram_range=(1, 2), sublinear_tf=True),
-        lambda: PairTfidf(norm=None, min_df=2),
-        lambda: Counts(analyzer="char_wb", ngram_range=(3, 4)),
-    ]
-    for make in makers:
-        plain = make()
-        learnt, asked = plain.fit_transform(texts), plain.transform(others)
-        for _ in range(2):
-            with kept_terms(tmp_path, "code"):
-                kept = make()
-                again = kept.fit_transform(texts), kept.transform(others)
-            assert (learnt != again[0]).nnz == (asked != again[1]).nnz == 0
-            assert kept.vocabulary_ == plain.vocabulary_
-            assert learnt.dtype == again[0].dtype
-    assert len(list(tmp_path.rglob("*.npz"))) == 6
-    with kept_terms(tmp_path, "code"):
-        Tfidf(ngram_range=(1, 2), sublinear_tf=True).fit(texts[:5])
-    assert len(list(tmp_path.rglob("*.npz"))) == 7  # other texts, other counts
-
-
-def test_trials_of_the_same_words_count_them_once(
-    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
-    asked = {"task": "tiny", "model": "tfidf-logreg", "trials": 4, "set": {"ngrams": "1"}}
-    finished = runner.run_suite("quick", {**asked, "plugin": plugin, "results": tmp_path, "quiet": True})  # type: ignore[typeddict-item]
-    best = next(record for record in finished.records if record.tuning)
+def test_no_trial_begins_after_the_time_of_a_study(tunable: Path, tmp_path: Path) -> None:
+    settings = {"kind": "plain", "nap": 0.3}
+    best = next(record for record in tune(tunable, tmp_path, trials=50, tune_time=4, set=settings) if record.tuning)
     assert best.tuning
-    assert best.tuning.finished == 4
-    assert len(list((tmp_path / "cache" / "features" / "terms").glob("*/fit.npz"))) == 1
+    assert 1 <= best.tuning.finished < 8
+    again = tune(tunable, tmp_path, trials=60, tune_time=4, set=settings)  # its time is spent: none is begun
+    assert next(record for record in again if record.tuning).tuning.finished == best.tuning.finished  # type: ignore[union-attr]
+
+
+def test_a_trial_ends_at_the_limit_of_a_cell(tunable: Path, tmp_path: Path) -> None:
+    """The default never ends in time, deeper ones do not wait."""
+    slow = tunable.parent / "slow.py"
+    slow.write_text(
+        SOURCE.replace('time.sleep(self.config["nap"])', 'time.sleep(9 if self.config["skill"] == 0.2 else 0)')
+    )
+    words = [
+        word.replace(str(tunable), str(slow)) for word in command(tunable, tmp_path, "--trials", "3", "--timeout", "4")
+    ]
+    done = subprocess.run([*words, "--set", "kind=plain"], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1, done.stderr  # the default cell itself ran out of time
+    first, *others = study_of(tmp_path).trials
+    assert (first.state.name, first.user_attrs["reason"]) == (
+        "FAIL",
+        "timeout: ran longer than 4 s; raise it with --timeout",
+    )
+    assert [trial.state.name for trial in others] == ["COMPLETE"] * 2

@@ -1,0 +1,21 @@
+"""The performance script of studies runs whole: its figure is for quiet machines, its line for every suite."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent / "performance" / "tuning.py"
+
+
+def test_a_short_run_prints_its_figure(tiny: Path) -> None:
+    words = ["--trials", "2", "--task", "tiny", "--model", "tfidf-logreg", "--plugin", str(tiny)]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode in {0, 1}, done.stderr[-2000:]  # whether two trials are faster says nothing
+    assert re.search(
+        r"separate runs / study, seconds +>= 2 +[\d.]+  2 trials \d+ s, 2 runs \d+ s, both best", done.stdout
+    )
