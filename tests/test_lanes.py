@@ -49,7 +49,7 @@ def test_lanes_learn_what_one_thread_learns(threads: int, counts: Tensor | None)
     trained(alone, 1, Rows(counts=counts), accumulation=2)
     trained(beside, threads, Rows(counts=counts), accumulation=2)
     assert alone.seen == {"MainThread"}
-    assert len(beside.seen - {"MainThread"}) == threads
+    assert 1 <= len(beside.seen - {"MainThread"}) <= threads  # one that is done already takes the next lane
     np.testing.assert_allclose(weights(alone), weights(beside), atol=1e-5)
 
 

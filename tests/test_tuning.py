@@ -198,7 +198,7 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_study_goes_on(tunable: Path, tmp_path: Path, how: signal.Signals) -> None:
     words = command(tunable, tmp_path, "--trials", "5", "--pruner", "none", "--set", "kind=plain")
     slow = subprocess.Popen([*words, "--set", "nap=0.4"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -248,11 +248,13 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        for listing in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                children = [int(word) for word in listing.read_text().split()]
-                found += children
-                waiting += children
+        threads = Path(f"/proc/{waiting.pop()}/task")
+        with contextlib.suppress(OSError):  # it may end while it is looked at
+            for listing in threads.glob("*/children"):
+                with contextlib.suppress(OSError):
+                    children = [int(word) for word in listing.read_text().split()]
+                    found += children
+                    waiting += children
     return found
 
 
