@@ -17,7 +17,7 @@ from ..benchmarks.metrics import METRICS
 from ..benchmarks.thresholds import default_policy
 from ..datasets.support.errors import unknown_name
 from .sheet_notes import table_notes, told_apart
-from .words import one_line
+from .words import cut, cut_name, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +239,7 @@ def _failures(table: list[Row], places: Places) -> list[Column]:
         return []
     names = [model_words(row) + (f" on {place}" if (place := _place(row, places)) else "") for row in rows]
     states = [f"{row['seeds']} seeds ok" if row["status"] == "ok" else row["status"] for row in rows]
-    reasons = [_cut(one_line(row["reason"]), _REASON_WIDTH, "...") for row in rows]
+    reasons = [cut(one_line(row["reason"]), _REASON_WIDTH, "...") for row in rows]
     titles = {"model": ("Did not finish", names), "status": ("Status", states), "reason": ("Reason", reasons)}
     return [Column(name, heading, cells, right=False) for name, (heading, cells) in titles.items()]
 
@@ -293,11 +293,7 @@ def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _shortened(column: Column, width: int) -> Column:
-    return Column(column.name, column.heading, [_cut(cell, width) for cell in column.cells], column.right)
-
-
-def _cut(text: str, width: int, mark: str = "..") -> str:
-    return text if len(text) <= width else text[: width - len(mark)] + mark
+    return Column(column.name, column.heading, [cut_name(cell, width) for cell in column.cells], column.right)
 
 
 def _width(columns: Iterable[Column]) -> int:
@@ -368,7 +364,7 @@ def _reasons(columns: Sequence[Column], console: Console) -> Table:
     for column in columns:
         table.add_column(column.heading, no_wrap=column.name != "reason", overflow="fold")
     for model, *cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, (_cut(model, _MODEL_WIDTHS[1]), *cells)), style="yellow")
+        table.add_row(*map(Text, (cut(model, _MODEL_WIDTHS[1]), *cells)), style="yellow")
     return table
 
 
