@@ -19,6 +19,8 @@ THRESHOLDS = 512
 _BINS = THRESHOLDS + 1  # the last is that of a probability of 1
 EPSILON = 1e-12
 """Scores nearer than this are equal: sums of floats do not decide between members."""
+WORTH = 1e-4
+"""What further rounds must bring: less is the noise of float32, on which a member that says nothing is piled up."""
 _BLOCK = 2**15
 """Cells that are counted at a time, so that what is in hand (three arrays) stays in a core's cache."""
 
@@ -57,6 +59,8 @@ def greedy(
 ) -> Selection:
     """Take, `size` times, the member with which the mean of all taken scores best; keep the best of these ensembles.
 
+    Of those within `WORTH` of the best the smallest is kept.
+
     Forward selection with replacement: Caruana et al. 2004, "Ensemble selection from libraries of models" (ICML),
     without its bagging of the library. Of equal members the first is taken, so whoever wants an answer that does not
     depend on their order sorts them first.
@@ -84,7 +88,7 @@ def greedy(
         scores.append(best_score)
         if advance is not None:
             advance()
-    kept = next(number for number, score in enumerate(scores, start=1) if score >= max(scores) - EPSILON)
+    kept = next(number for number, score in enumerate(scores, start=1) if score >= max(scores) - WORTH)
     return Selection(tuple(np.bincount(taken[:kept], minlength=len(members)).tolist()), tuple(scores))
 
 

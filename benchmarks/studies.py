@@ -25,8 +25,8 @@ JOURNAL = "journal.log"
 HEARTBEAT_S, GRACE_S = 20, 60
 """How often a process on a database says that it lives, and after how long a silence its trial is taken for dead."""
 RETRIES = 1
-OWNER, INTERRUPTED, SECONDS, REASON = "owner", "interrupted", "seconds", "reason"
-"""Attributes of a trial: whose it is, whether its run was stopped, what it took, and why it failed."""
+OWNER, INTERRUPTED, SECONDS, REASON, SHA256 = "owner", "interrupted", "seconds", "reason", "sha256"
+"""Attributes of a trial: whose it is, whether its run was stopped, what it took, why it failed, what it answered."""
 
 
 def open_storage(where: str | Path) -> BaseStorage:
@@ -89,7 +89,7 @@ def _database(url: str) -> BaseStorage:
 
 def _connected(url: str) -> BaseStorage:
     import sqlalchemy
-    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+    from optuna.storages import RDBStorage
 
     dialect = sqlalchemy.make_url(url).get_backend_name()
     arguments = {"postgresql": {"connect_timeout": 10}, "sqlite": {"timeout": 60}}.get(dialect, {})
@@ -98,7 +98,7 @@ def _connected(url: str) -> BaseStorage:
         engine_kwargs={"connect_args": arguments, "pool_pre_ping": dialect != "sqlite"},
         heartbeat_interval=HEARTBEAT_S,
         grace_period=GRACE_S,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+        heartbeat_stale_trial_callback=_retry(RETRIES),
     )
 
 
@@ -123,10 +123,9 @@ def _journal(path: Path) -> BaseStorage:
         with guard:
             _mend(path)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=KernelLock()))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"study {path} cannot be read or written: {_reason(error)}; move it aside to begin anew"
-        ) from None
+    except Exception as error:  # whatever a line that is no entry makes of Optuna's reader
+        why = error.strerror if isinstance(error, OSError) else f"it has a line that is no entry ({_reason(error)})"
+        raise UserError(f"study {path} cannot be used: {why}; move its folder aside to begin anew") from None
 
 
 def _mend(path: Path) -> None:
@@ -201,20 +200,33 @@ def _check_same(study: str, kept: Mapping[str, Any], wanted: Mapping[str, Any]) 
 
 
 def _revive(study: optuna.Study) -> None:
-    """Fail the trials of processes of this machine that no longer live; queue them, and those stopped, once more."""
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
+    """Fail the trials of processes of this machine that no longer live, and queue what was cut short once more.
+
+    A trial whose process died twice counts as failed: it may be what kills it. One that was stopped with its run
+    (Ctrl-C), and the first, which every budget begins with, are tried as often as it takes.
+    """
     from optuna.trial import TrialState
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        retry: Callable[[optuna.Study, FrozenTrial], None] = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
     gone = retried(study.trials)
     for trial in study.trials:
+        stopped = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED) and trial.number not in gone
         if trial.state == TrialState.RUNNING and _is_dead(trial.user_attrs.get(OWNER, "")):
-            study.tell(trial.number, state=TrialState.FAIL)
-        elif trial.state != TrialState.FAIL or not trial.user_attrs.get(INTERRUPTED) or trial.number in gone:
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except ValueError:
+                continue  # another process was faster, and queues it
+        elif not stopped:
             continue
-        retry(study, study.trials[trial.number])
+        always = stopped or trial.user_attrs.get("default")
+        _retry(None if always else RETRIES)(study, study.trials[trial.number])
+
+
+def _retry(most: int | None) -> Callable[[optuna.Study, FrozenTrial], None]:
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=most)
 
 
 def retried(trials: Sequence[FrozenTrial]) -> set[int]:

@@ -62,10 +62,22 @@ def trials_of(stored: Stored, results: Results) -> list[Member]:
         same = (cell.costs.speed, cell.costs.memory, cell.costs.parameters, cell.costs.threads, cell.costs.beside)
         key, fit_key = (sha256_json([known, row["trial"]])[:20] for known in (record.key, record.fit_key))
         label = f"{label_of(record)}, trial {row['trial']}"
-        found.append(Member(key, label, fit_key, cell.place, path, Costs(timings, *same, cell.costs.overlap)))
+        costs = Costs(timings, *same, cell.costs.overlap)
+        found.append(Member(key, label, fit_key, cell.place, path, costs, row.get("sha256", "")))
     if not found:
-        raise UserError(f"{folder} holds no trial of {label_of(record)}: run the tuned cell again with --fresh")
+        raise UserError(
+            f"{folder} holds no trial of {label_of(record)}: remove {folder.parent} and run the tuned cell with --fresh"
+        )
     return found
+
+
+def missing(stored: Stored, results: Results) -> str:
+    """Return in words how many trials of a tuned cell are not on this machine; "" where all are."""
+    tuning = stored.record.tuning
+    if tuning is None:
+        return ""
+    gone = tuning.finished - len(trials_of(stored, results))
+    return f"{label_of(stored.record)}: {gone} of {tuning.finished} trials are not on this machine" if gone else ""
 
 
 def _same(record: Record) -> tuple[object, ...]:

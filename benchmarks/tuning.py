@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..datasets.layout import PUBLIC, load_ids, load_training
 from ..datasets.support.errors import UserError
+from ..datasets.support.files import sha256_file
 from ..zoo.core import Scalar
 from .budget import Budget
 from .cell import Cell
@@ -30,6 +32,7 @@ from .studies import (
     OWNER,
     REASON,
     SECONDS,
+    SHA256,
     check_study,
     counted,
     open_storage,
@@ -106,13 +109,14 @@ class Tuner:
         return _Study(self, planned, search, tell).run()
 
     def check(self, cells: Iterable[Planned]) -> None:
-        """Refuse cells whose study a database already has, and as another one."""
-        if self._budget.storage is None:
-            return
-        storage = open_storage(self._budget.storage)
+        """Refuse, before anything runs, cells whose study cannot be read, or is another one in the database."""
+        url = self._budget.storage
         for planned in cells:
-            if planned.search is not None:
-                check_study(storage, study_name(planned), planned.search, made_of(planned.cell))
+            if planned.search is None:
+                continue
+            where = url or self.folder(planned.cell) / JOURNAL
+            if url or Path(where).exists():
+                check_study(open_storage(where), study_name(planned), planned.search, made_of(planned.cell))
 
     def folder(self, cell: Cell) -> Path:
         """Return the folder of a cell's study."""
@@ -187,11 +191,11 @@ class _Study:
         value = self._scorer(self._y_val, found["validation"])
         if value == LOWEST:
             raise TrialFailedError(f"{planned.card.primary_metric} is undefined on the validation fold")
-        self._keep(trial.number, found, scratch)
+        trial.set_user_attr(SHA256, self._keep(trial.number, found, scratch))
         return value
 
-    def _keep(self, number: int, found: Any, scratch: Path) -> None:
-        """Store a trial's probabilities and log: members of an ensemble to come."""
+    def _keep(self, number: int, found: Any, scratch: Path) -> str:
+        """Store a trial's probabilities, of which the SHA-256 is returned, and log: members of an ensemble to come."""
         staged, target = scratch / "staged", self._folder / "trials" / f"{number:04d}"
         staged.mkdir()
         prepared = self._planned.prepared
@@ -200,8 +204,9 @@ class _Study:
         if (scratch / LOG).exists():
             (scratch / LOG).rename(staged / LOG)
         target.parent.mkdir(exist_ok=True)
-        if not target.exists():
-            staged.rename(target)
+        shutil.rmtree(target, ignore_errors=True)  # of a study that was begun anew
+        staged.rename(target)
+        return sha256_file(target / PROBABILITIES)
 
     def _after(self, study: optuna.Study, trial: Any) -> None:
         del trial
@@ -213,7 +218,8 @@ class _Study:
     def _summed_up(self) -> Tuned | Outcome:
         from optuna.trial import TrialState
 
-        study, trials = self._study, counted(self._study.trials)
+        # The first of them: another run may have taken the study beyond this budget.
+        study, trials = self._study, counted(self._study.trials)[: self._budget.trials]
         finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         if not finished:
             reasons = [trial.user_attrs.get(REASON, "") for trial in trials]
@@ -239,7 +245,7 @@ class _Study:
             pruner=self._budget.pruner,
             importances=importances(study),
         )
-        rows = tuple(as_row(trial) for trial in study.trials)
+        rows = tuple(as_row(trial) for trial in trials)
         columns = tuple(dict.fromkeys(name for row in rows for name in row))
         chosen = self._planned.model.card.configure("", config)
         return Tuned(chosen, tuning, self._planned.cell.fit_key, rows, columns, time.monotonic() - self._start)
@@ -291,6 +297,7 @@ def as_row(trial: FrozenTrial) -> dict[str, Any]:
         "seconds": kept.get(SECONDS),
         **trial.params,
         "reason": kept.get(REASON, ""),
+        "sha256": kept.get(SHA256, ""),
     }
 
 

@@ -75,7 +75,7 @@ def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fres
     from ..benchmarks.ensemble import Pool, assemble
     from ..benchmarks.members import member_of
     from ..benchmarks.progress import is_live
-    from ..benchmarks.trial_members import with_trials
+    from ..benchmarks.trial_members import missing, with_trials
     from ..datasets.own import task_of
     from ..datasets.prepare import prepare
     from .ensemble_choice import Offer
@@ -89,7 +89,8 @@ def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fres
     with console.status(f"preparing task {asked}") if is_live(console) else contextlib.nullcontext():
         prepared = prepare(found, protocol)
     choice = offer.on(prepared)
-    for remark in choice.remarks:
+    short = [missing(each, folder) for each in choice.cells] if wish.trials else []
+    for remark in (*choice.remarks, *filter(None, short)):
         warn(remark)
     pool = Pool(card, prepared, with_trials(choice.cells, folder) if wish.trials else map(member_of, choice.cells))
     folder.ensure_writable()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .index import one_line
 from .tables import PLAIN_WIDTH, Column
+from .words import cut_name
 
 _GAP = "  "
 _SHORTEST = 12
@@ -102,9 +103,9 @@ def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
         if longest is None or longest.width <= _SHORTEST:
             break
         limit = longest.width - 1
-        cut = [cell if len(cell) <= limit else cell[: limit - 2] + ".." for cell in longest.cells]
-        heading = longest.heading if len(longest.heading) <= limit else longest.heading[: limit - 2] + ".."
-        fitted[fitted.index(longest)] = Column(longest.name, heading, cut, right=False)
+        shown = [cut_name(cell, limit) for cell in longest.cells]
+        heading = cut_name(longest.heading, limit)
+        fitted[fitted.index(longest)] = Column(longest.name, heading, shown, right=False)
         over -= 1
     return fitted
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ import pytest
 from zoobench.benchmarks import runner
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.search import Search
-from zoobench.benchmarks.studies import counted, open_storage
+from zoobench.benchmarks.studies import counted, open_storage, open_study
 from zoobench.datasets import layout
+from zoobench.datasets.support.errors import UserError
 from zoobench.zoo.core import Choice, ModelCard, Range
 
 from tests.conftest import zoobench, zoobench_here
@@ -144,12 +146,16 @@ def test_a_larger_budget_goes_on_and_the_same_one_stands(tunable: Path, tuned: t
 
 
 def test_trials_are_pruned_by_their_epochs(tunable: Path, tmp_path: Path) -> None:
-    best = next(record for record in tune(tunable, tmp_path, trials=16, pruner="median") if record.tuning)
+    best = next(
+        record
+        for record in tune(tunable, tmp_path, trials=12, pruner="median", set={"kind": "plain", "nap": 0.2})
+        if record.tuning
+    )
     assert best.tuning
     assert best.tuning.pruned
     pruned = [trial for trial in study_of(tmp_path).trials if trial.state.name == "PRUNED"]
     assert all(0 < len(trial.intermediate_values) <= 5 for trial in pruned)
-    assert best.tuning.finished + best.tuning.pruned + best.tuning.failed == 16
+    assert best.tuning.finished + best.tuning.pruned + best.tuning.failed == 12
 
 
 def test_several_workers_share_a_study(tunable: Path, tmp_path: Path) -> None:
@@ -333,3 +339,36 @@ def test_a_trial_ends_at_the_limit_of_a_cell(tunable: Path, tmp_path: Path) -> N
         "timeout: ran longer than 4 s; raise it with --timeout",
     )
     assert [trial.state.name for trial in others] == ["COMPLETE"] * 2
+
+
+def test_the_first_trial_survives_any_number_of_deaths(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    search = Search.of(card(width=Range(4, 64)), card(width=Range(4, 64)).configure(), ())
+    for death in range(3):
+        study = open_study(open_storage(journal), "made-up", search, {}, 0)
+        trial = study.ask()
+        assert trial.user_attrs.get("default"), death
+        trial.set_user_attr("owner", f"{platform.node()}~999999999~1.00")  # of a process that no longer lives
+        search.suggest(trial)
+    study = open_study(open_storage(journal), "made-up", search, {}, 0)
+    study.tell(study.ask(), 0.5)
+    assert [trial.params for trial in counted(study.trials)] == [{"width": 8}]
+    other = study.ask()
+    search.suggest(other)
+    for _ in range(2):  # any other counts when its process has died twice
+        other.set_user_attr("owner", f"{platform.node()}~999999999~1.00")
+        study = open_study(open_storage(journal), "made-up", search, {}, 0)
+        other = study.ask() if any(trial.state.name == "WAITING" for trial in study.trials) else other
+    assert [trial.state.name for trial in counted(study.trials)] == ["COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize("line", [b"[]", b"null", b'{"op_code": 99}', b"{}", b"\xff\x00"])
+def test_a_journal_that_cannot_be_read_is_refused_before_anything_runs(
+    tunable: Path, tmp_path: Path, line: bytes
+) -> None:
+    tune(tunable, tmp_path, trials=1, set={"kind": "plain"})
+    [journal] = tmp_path.glob("studies/*/*/*/journal.log")
+    first, *others = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([first, line, *others]) + b"\n")
+    with pytest.raises(UserError, match="cannot be used: it has a line that is no entry"):
+        tune(tunable, tmp_path, trials=2, set={"kind": "plain"})

@@ -23,7 +23,7 @@ from pathlib import Path
 from figures import Figure, head, show
 
 TARGET = 2.0
-NO_SETTING = ("trial", "state", "value", "seconds", "reason")
+NO_SETTING = ("trial", "state", "value", "seconds", "reason", "sha256")
 
 
 def zoobench(*words: str | Path) -> float:
