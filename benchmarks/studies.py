@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 HEARTBEAT_S, GRACE_S = 20, 60
 """How often a process on a database says that it lives, and after how long a silence its trial is taken for dead."""
-RETRIES = 1
+RETRIES, FIRST_TRIES = 1, 5
 OWNER, INTERRUPTED, SECONDS, REASON, SHA256 = "owner", "interrupted", "seconds", "reason", "sha256"
 """Attributes of a trial: whose it is, whether its run was stopped, what it took, why it failed, what it answered."""
 
@@ -73,9 +74,12 @@ def _database(url: str) -> BaseStorage:
     import sqlalchemy.exc
 
     try:
+        for _ in range(FIRST_TRIES):
+            try:
+                return _connected(url)
+            except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+                time.sleep(1)  # two that came first make its tables at once: the other will have made them all
         return _connected(url)
-    except sqlalchemy.exc.IntegrityError:
-        return _connected(url)  # two that came first made its tables at once: the other has them now
     except sqlalchemy.exc.ArgumentError:
         example = "postgresql+psycopg://user@host/name or sqlite:///studies.db"
         raise UserError(f"--storage {shown(url)} is no database URL, such as {example}") from None

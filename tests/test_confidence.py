@@ -298,7 +298,7 @@ def test_what_stands_in_the_way_is_said_in_one_line(results: Path, plugin: Path,
     assert "is missing" in refused("dealt-multiclass", "sure")
     damaged.path.write_text(json.dumps({**told, "data_fingerprint": "0" * 64}))
     path.write_bytes(whole)
-    assert "the data of dealt-multiclass on this machine" in refused("dealt-multiclass", "sure")
+    assert "the records of dealt-multiclass are of other data" in refused("dealt-multiclass", "sure")
     assert not (tmp_path / "out").exists()
 
 
