@@ -16,7 +16,6 @@ from . import paired
 from .bootstrap import resample_weights
 from .paired import Difference, Disagreement
 from .reread import Measured, measure_stored, side_by_side
-from .rows import named
 from .store import Stored
 from .thresholds import policies_for
 
@@ -120,7 +119,7 @@ def compare_entrants(
         measured = dict(zip(cells, side_by_side(jobs, advance), strict=True))
     found = [_pooled([measured[stored.path] for stored in entrant.cells], names) for entrant in entrants]
     return Comparison(
-        named(record),
+        record.task_name,
         record.kind,
         policy,
         main,
@@ -182,7 +181,7 @@ def refuse_unlike(entrants: Sequence[Entrant]) -> None:
                 raise UserError(
                     f"{first.name} and {other.name} cannot be compared: they are of different {what} "
                     f"({_short(one)} and {_short(two)}); run both on the same: `zoobench run --task "
-                    f"{named(other.record)} --model {first.record.model} --model {other.record.model}`"
+                    f"{other.record.task_name} --model {first.record.model} --model {other.record.model}`"
                 )
 
 
@@ -191,7 +190,7 @@ _WHAT = ("tasks or protocols", "data", "folds", "task versions", "kinds", "label
 
 def _likeness(record: Record) -> tuple[object, ...]:
     return (
-        named(record),
+        record.task_name,
         record.data_fingerprint,
         record.split_sha256,
         record.task_version,

@@ -111,7 +111,7 @@ def member_of(stored: Stored) -> Member:
         record.timings, record.speed, record.memory, record.parameters, record.threads, record.beside, record.overlap
     )
     place = Place(
-        task=f"{record.task}@{record.protocol}" if record.protocol else record.task,
+        task=record.task_name,
         task_version=record.task_version,
         kind=record.kind,
         labels=tuple(record.labels),

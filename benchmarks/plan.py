@@ -94,7 +94,6 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
         except UserError as error:
             refused.append(str(error))
             continue
-        seconds = time.monotonic() - start
         sources = (*raw_folders(TASKS.entries()), *task.sources())
         for (seed, fraction), subset in subsets.items():
             for wanted in request.models:

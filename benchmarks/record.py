@@ -205,6 +205,11 @@ class Record(_Frozen):
             raise ValueError("an ensemble has members whose weights sum to 1, and no other record has any")
 
     @property
+    def task_name(self) -> str:
+        """The task with its protocol, as the command line takes it."""
+        return f"{self.task}@{self.protocol}" if self.protocol else self.task
+
+    @property
     def value(self) -> float | None:
         """The primary metric on the test fold under the record's policy; None where there is none."""
         return self.test[self.policy].values[self.primary_metric] if self.status == "ok" else None
@@ -221,7 +226,7 @@ class Record(_Frozen):
     def summary(self) -> dict[str, Any]:
         """Return the record as one row of a table."""
         return {
-            "task": f"{self.task}@{self.protocol}" if self.protocol else self.task,
+            "task": self.task_name,
             "model": self.model,
             "preset": self.preset,
             "seed": self.seed,

@@ -109,7 +109,7 @@ def prepared_as(task: Task, record: Record) -> Prepared:
     UserError, UnavailableError
         If the task's data are not on this machine and cannot be had, or are others than the record's.
     """
-    name = named(record)
+    name = record.task_name
     prepared = prepare(task, record.protocol)
     for what, here, there in (
         ("data", prepared.fingerprint, record.data_fingerprint),
@@ -141,7 +141,7 @@ def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> 
         As `read_answers` and `prepared_as` do.
     """
     answers = read_answers(stored)
-    on_prepare(named(stored.record))
+    on_prepare(stored.record.task_name)
     prepared = prepared_as(task, stored.record)
     public, test = prepared.folder / PUBLIC, prepared.sealed_test()
     truths: dict[Fold, tuple[np.ndarray, np.ndarray]] = {
@@ -157,17 +157,12 @@ def rows_of(stored: Stored, answered: Answered, ids: np.ndarray) -> np.ndarray:
     if found is None:
         record = stored.record
         raise UserError(
-            f"{stored.attempt / PROBABILITIES} holds other rows than the folds of {named(record)}: {again(record)}"
+            f"{stored.attempt / PROBABILITIES} holds other rows than the folds of {record.task_name}: {again(record)}"
         )
     return found
-
-
-def named(record: Record) -> str:
-    """Return the task of a record with its protocol, as the command line takes it."""
-    return f"{record.task}@{record.protocol}" if record.protocol else record.task
 
 
 def again(record: Record) -> str:
     """Return the command that makes a record anew."""
     model = f"{record.model}@{record.preset}" if record.preset else record.model
-    return f"`zoobench run --task {named(record)} --model {model} --seed {record.seed} --fresh` makes it anew"
+    return f"`zoobench run --task {record.task_name} --model {model} --seed {record.seed} --fresh` makes it anew"

@@ -112,8 +112,7 @@ class Results:
 
     def commit(self, record: Record, staged: Path | None) -> Stored:
         """Store a record; the files in `staged` become its attempt's. An earlier attempt is dropped afterwards."""
-        name = f"{record.task}@{record.protocol}" if record.protocol else record.task
-        path = self.record_path(name, record.model, record.key)
+        path = self.record_path(record.task_name, record.model, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
         replaced = _attempt_at(path)
         if staged is not None:

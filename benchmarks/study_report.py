@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets.support.errors import UserError
 from .store import Results
 from .studies import JOURNAL, counted, open_storage, shown
-from .tuning import as_row, importances
+from .tuning import as_row, fanova, importances
 
 if TYPE_CHECKING:
     import optuna
@@ -52,7 +52,7 @@ class StudyReport:
         plots = {
             "Value by trial": lambda: visualization.plot_optimization_history(self.study, target_name=target),
             "What mattered": lambda: visualization.plot_param_importances(
-                self.study, evaluator=_evaluator(), target_name=target
+                self.study, evaluator=fanova(), target_name=target
             ),
             "Value by setting": lambda: visualization.plot_slice(self.study, target_name=target),
             "Settings together": lambda: visualization.plot_parallel_coordinate(self.study, target_name=target),
@@ -117,9 +117,3 @@ def _report(study: optuna.Study, where: str) -> StudyReport:
     settings = tuple(dict.fromkeys(name for trial in trials for name in trial.params))
     metric = str(study.user_attrs.get("metric", "value"))
     return StudyReport(study.study_name, where, metric, tuple(ordered), settings, importances(study), study)
-
-
-def _evaluator() -> Any:
-    import optuna
-
-    return optuna.importance.FanovaImportanceEvaluator(seed=0)

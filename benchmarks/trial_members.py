@@ -45,8 +45,7 @@ def trials_of(stored: Stored, results: Results) -> list[Member]:
     record, cell = stored.record, member_of(stored)
     if record.tuning is None:
         return []
-    task = f"{record.task}@{record.protocol}" if record.protocol else record.task
-    folder = results.study(task, record.model, record.tuning.key) / "trials"
+    folder = results.study(record.task_name, record.model, record.tuning.key) / "trials"
     try:
         with (stored.attempt / TRIALS).open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["state"] == "complete"]

@@ -308,10 +308,16 @@ def importances(study: optuna.Study) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+            return dict(optuna.importance.get_param_importances(study, evaluator=fanova()))
         except (ValueError, RuntimeError, ImportError):  # fewer than two trials, or all of one value
             return {}
+
+
+def fanova() -> Any:
+    """Return what judges settings; seeded, so that a study is told the same way each time."""
+    import optuna
+
+    return optuna.importance.FanovaImportanceEvaluator(seed=0)
 
 
 def _pruner(name: str) -> Any:

@@ -23,7 +23,7 @@ _STYLES: tuple[tuple[str, str, str], ...] = (("before", OTHER, "diamond"), ("aft
 def write(found: Confidence, out: Path) -> Path:
     """Write the page into the folder `out` and return its path; UserError where that cannot be done."""
     record = found.record
-    task = f"{record.task}@{record.protocol}" if record.protocol else record.task
+    task = record.task_name
     name = ".".join([task, record.model, *filter(None, [record.preset]), f"seed{record.seed}", record.key[:8]])
     return write_page(
         out / f"{name}.html",

@@ -23,7 +23,7 @@ _NEAR = 1e-4  # of the ends of the searched range, relative: what a bounded sear
 def title(found: Confidence) -> str:
     """Say which cell it is."""
     record = found.record
-    task = f"{record.task}@{record.protocol}" if record.protocol else record.task
+    task = record.task_name
     preset = f"@{record.preset}" if record.preset not in {"", "default"} else ""
     settings = "".join(f", {name}={value}" for name, value in record.settings.items())
     return f"{record.model}{preset} on {task}{settings}, seed {record.seed}"

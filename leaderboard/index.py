@@ -274,7 +274,7 @@ def flatten(record: Record, policy: str = "") -> dict[str, Any]:
     shown = policy if record.test and policy in policies_for(record.kind) else record.policy
     row = {
         **{name: getattr(record, name) for name in _SAME},
-        "task": f"{record.task}@{record.protocol}" if record.protocol else record.task,
+        "task": record.task_name,
         "primary": record.primary_metric,
         "settings": ", ".join(f"{name}={value}" for name, value in sorted(record.settings.items())),
         "setup": sha256_json(record.setup)[:ID_LENGTH],
