@@ -8,6 +8,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,17 @@ def shown(url: str) -> str:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)
     except sqlalchemy.exc.ArgumentError:
         return url.rpartition("@")[2]
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database, None for any other URL."""
+    import sqlalchemy.exc
+
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        return None
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def _database(url: str) -> BaseStorage:
@@ -214,7 +226,7 @@ def _revive(study: optuna.Study) -> None:
     gone = retried(study.trials)
     for trial in study.trials:
         stopped = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED) and trial.number not in gone
-        if trial.state == TrialState.RUNNING and _is_dead(trial.user_attrs.get(OWNER, "")):
+        if trial.state == TrialState.RUNNING and _is_dead(trial):
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
             except ValueError:
@@ -250,8 +262,15 @@ def owner() -> str:
     return f"{platform.node()}~{os.getpid()}~{me.create_time():.2f}"
 
 
-def _is_dead(owner: str) -> bool:
-    """Return whether a process of this machine no longer lives; of another machine's nobody knows."""
+def _is_dead(trial: FrozenTrial) -> bool:
+    """Return whether a trial's process, one of this machine, no longer lives; of another machine's nobody knows.
+
+    One that has not said whose it is, the first thing that a process does, died before it could.
+    """
+    owner = trial.user_attrs.get(OWNER, "")
+    if not owner:
+        begun = trial.datetime_start
+        return begun is not None and datetime.now() - begun > timedelta(seconds=GRACE_S)
     node, _, rest = owner.rpartition("~")[0].rpartition("~")
     started = owner.rpartition("~")[2]
     if node != platform.node():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..datasets.support.errors import UserError
 from .store import Results
-from .studies import JOURNAL, counted, open_storage, shown
+from .studies import JOURNAL, counted, file_of, open_storage, shown
 from .tuning import as_row, fanova, importances
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ def _in_folder(results: Path, task: str, model: str) -> list[tuple[optuna.Study,
 
 
 def _in_database(url: str, task: str, model: str) -> list[tuple[optuna.Study, str]]:
+    path = file_of(url)
+    if path is not None and not path.is_file():
+        raise UserError(f"--storage {url}: {path} does not exist; `zoobench run --trials N --storage {url}` makes it")
     wanted = [(study, shown(url)) for study in _studies(url)]
     made = [(study.user_attrs.get("task"), study.user_attrs.get("model", "")) for study, _ in wanted]
     fits = [of == task and model in (name, name.partition("@")[0]) for of, name in made]

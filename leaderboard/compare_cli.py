@@ -82,7 +82,7 @@ def compared(
     from ..zoo.core import split_name
     from .comparisons import exact
     from .entrants import choose
-    from .frame import check_metric
+    from .frame import check_metric, folder_of_results
 
     metrics, policy, resamples = options
     for name in set(metrics) - {ALL}:
@@ -91,12 +91,11 @@ def compared(
         raise UserError(f"--resamples {resamples} must be from {LEAST_RESAMPLES:,} to {MOST_RESAMPLES:,}")
     if len(words) < 2:
         raise UserError(f"compare takes two models or more, such as `zoobench compare {words[0]} OTHER --task {task}`")
-    if not results.expanduser().is_dir():
-        raise UserError(f"results folder {results} does not exist: `zoobench run --results {results}` makes one")
+    root = folder_of_results(results)
     base, protocol = split_name(own.registered(task))
     entry = own.task_of(base)
     entry.card.under(protocol)
-    entrants, problems = choose(results.expanduser().absolute(), f"{base}@{protocol}" if protocol else base, words)
+    entrants, problems = choose(root, f"{base}@{protocol}" if protocol else base, words)
     policy = agreed_policy(entrants, policy)
     record = entrants[0].record
     console = Console(stderr=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from ..benchmarks.comparison import Comparison
+from ..benchmarks.comparison import Comparison, Entrant
 from ..benchmarks.metrics import METRICS
 from ..benchmarks.paired import Difference, Disagreement
 from .cards import leak_notes
@@ -68,8 +69,8 @@ def _frame_row(found: Comparison, each: Difference, names: Sequence[str], rows: 
         "resamples": found.resamples,
         "seeds_a": " ".join(map(str, one.seeds)),
         "seeds_b": " ".join(map(str, other.seeds)),
-        "keys_a": " ".join(stored.record.key for stored in one.cells),
-        "keys_b": " ".join(stored.record.key for stored in other.cells),
+        "keys_a": " ".join(_keys(one)),
+        "keys_b": " ".join(_keys(other)),
     }
 
 
@@ -240,7 +241,11 @@ def _notes(found: Comparison) -> list[str]:
     count, grouped = len(found.disagreements), found.groups < found.rows
     drawn = "groups of rows" if grouped else "rows"
     least = 2 / (found.resamples + 1)
-    notes = [f"{BEST} better; where neither has it, the two cannot be told apart"] if len(found.entrants) == 2 else []
+    alike = [
+        f"{one.name} and {other.name}" for one, other in combinations(found.entrants, 2) if _keys(one) == _keys(other)
+    ]
+    notes = [f"{names} are the same records: they differ by nothing" for names in alike]
+    notes += [f"{BEST} better; where neither has it, the two cannot be told apart"] if len(found.entrants) == 2 else []
     notes += (
         [f"{LOW.strip()} lower is better"] if any(not METRICS[name].higher_is_better for name in found.metrics) else []
     )
@@ -265,6 +270,10 @@ def _notes(found: Comparison) -> list[str]:
         if each.record.overlap
     ]
     return [*notes, *leak_notes([found.task])]
+
+
+def _keys(entrant: Entrant) -> list[str]:
+    return [stored.record.key for stored in entrant.cells]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

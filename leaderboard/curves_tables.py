@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,7 +13,8 @@ import numpy as np
 from ..benchmarks.metrics import METRICS
 from . import index
 from .curves import AHEAD, CURVE, Curve, Curves
-from .tables import MISSING, PLAIN_WIDTH
+from .tables import MISSING
+from .words import plain_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,9 +82,7 @@ def render_curves(found: Curves, style: str, width: int | None = None) -> str:
     if style == "md":
         parts = [_markdown(sheet) for sheet in sheets(found.curves)]
         return "\n".join([*parts, *(f"- {_escape(note)}" for note in _notes(found))]) + "\n"
-    if width is None:
-        named = os.environ.get("COLUMNS", "")
-        width = int(named) if named.isdigit() and int(named) else PLAIN_WIDTH
+    width = plain_width(width)
     tables = [_table(sheet, width) for sheet in sheets(found.curves)]
     return "\n".join([*tables, *(_wrapped(note, width, 2) for note in _notes(found))]) + "\n"
 

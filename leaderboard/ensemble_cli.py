@@ -35,7 +35,13 @@ def ensemble(
     cell: Annotated[
         Names, typer.Option(metavar="KEY", help="A single cell, by the beginning of its key; repeatable.")
     ] = None,
-    trials: Annotated[bool, typer.Option("--trials", help="Take the trials of tuned cells in their place.")] = False,
+    trials: Annotated[
+        bool,
+        typer.Option(
+            "--trials",
+            help="Take the trials of tuned cells in their place (scored; their models are not kept, so `predict` refuses).",
+        ),
+    ] = False,
     how: Annotated[str, typer.Option(help="greedy (chosen on validation), mean (all alike) or both.")] = "both",
     size: Annotated[int, typer.Option(help="Rounds of the greedy choice.")] = 50,
     name: Annotated[str, typer.Option(help="What the board calls it, beside how it is made.")] = "",

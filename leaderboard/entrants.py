@@ -131,7 +131,8 @@ def _fitting(selector: Selector, rows: Sequence[Row], task: str) -> list[Row]:
     models = sorted({row["model"] for row in rows if row["status"] == "ok"})
     if selector.model not in models:
         hint = str(unknown_name("model", selector.model, models)).partition(": ")[2]
-        raise UserError(f"model {selector.model!r} has no finished record on {task}: {hint}")
+        made = f"if there is such a model, `zoobench run --task {task} --model {selector.model}` makes one"
+        raise UserError(f"model {selector.model!r} has no finished record on {task}: {hint}; {made}")
     held = _listed([row for row in rows if row["model"] == selector.model and row["status"] == "ok"])
     raise UserError(f"{selector.word} has no finished record on {task}; of {selector.model} there are {held}")
 

@@ -97,13 +97,19 @@ def read_records(results: Path, task: str | None, sort: str | None, policy: str 
     check_metric(sort)
     if policy is not None and policy not in POLICIES:
         raise unknown_name("threshold policy", policy, POLICIES)
+    root = folder_of_results(results)
+    found = index.read_rows(root, policy or "")
+    _check_rows(results, found.frame, found.problems, task)
+    return found
+
+
+def folder_of_results(results: Path) -> Path:
+    """Return a results folder's whole path; UserError where there is none."""
     root = results.expanduser().absolute()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
-    found = index.read_rows(root, policy or "")
-    _check_rows(results, found.frame, found.problems, task)
-    return found
+    return root
 
 
 def check_metric(name: str | None) -> None:

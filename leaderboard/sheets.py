@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .index import one_line
-from .tables import PLAIN_WIDTH, Column
-from .words import cut_name
+from .tables import Column
+from .words import as_plain, cut_name
 
 _GAP = "  "
 _SHORTEST = 12
@@ -49,15 +47,7 @@ def show_page(page: Page, style: str) -> None:
 
 def as_text(page: Page, width: int | None = None) -> str:
     """Return a page as text without colour, `width` characters wide: 100, or what the variable COLUMNS says."""
-    from rich.console import Console
-
-    if width is None:
-        named = os.environ.get("COLUMNS", "")
-        width = int(named) if named.isdigit() and int(named) else PLAIN_WIDTH
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, highlight=False)
-    with console.capture() as capture:
-        _print(page, console)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return as_plain(lambda console: _print(page, console), width)
 
 
 def as_markdown(page: Page) -> str:

@@ -5,9 +5,7 @@ A terminal table never wraps a figure: where it is too narrow, columns are left 
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +15,7 @@ from ..benchmarks.metrics import METRICS
 from ..benchmarks.thresholds import default_policy
 from ..datasets.support.errors import unknown_name
 from .sheet_notes import table_notes, told_apart
-from .words import cut, cut_name, one_line
+from .words import as_plain, cut, cut_name, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 FORMATS = ("table", "md", "csv", "json")
-PLAIN_WIDTH = 100
-"""The width of a table that goes to a file or a pipe, unless COLUMNS says another."""
 
 BEST, TIED, SHARED, SEEN, MISSING = "*", "=", "+", "!", "-"
 _STYLES = {BEST: "bold green", TIED: "green"}
@@ -109,15 +105,7 @@ def render(frame: pd.DataFrame, format: str = "table", *, width: int | None = No
         return _json(frame)
     if format == "md":
         return _markdown(frame)
-    from rich.console import Console
-
-    if width is None:
-        named = os.environ.get("COLUMNS", "")
-        width = int(named) if named.isdigit() and int(named) else PLAIN_WIDTH
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, highlight=False)
-    with console.capture() as capture:
-        _print_tables(frame, console)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return as_plain(lambda console: _print_tables(frame, console), width)
 
 
 def show(frame: pd.DataFrame, format: str = "table", console: Console | None = None) -> None:  # noqa: A002

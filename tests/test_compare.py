@@ -148,6 +148,12 @@ def test_thresholds_are_those_of_validation(made: Path) -> None:
         assert value == pytest.approx(sum(held) / 2)
 
 
+def test_a_model_and_itself_are_the_same_records(made: Path) -> None:
+    found = compared(made, "tiny", ["tfidf-logreg", "tfidf-logreg"], (["f1_micro"], None, 200))[0]
+    assert [each.difference for each in found.differences] == [0]
+    assert "are the same records: they differ by nothing" in " ".join(as_page(found).notes)
+
+
 @pytest.mark.parametrize(
     ("words", "options", "message"),
     [

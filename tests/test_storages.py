@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -20,6 +20,7 @@ from zoobench.benchmarks import studies
 from zoobench.benchmarks.studies import counted, open_storage
 
 from tests.conftest import zoobench
+from tests.tunable import until
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'zoobench[postgresql]'")
 
@@ -28,13 +29,6 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def until(done: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

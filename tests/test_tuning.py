@@ -9,15 +9,13 @@ import platform
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pyarrow.parquet as pq
 import pytest
-from zoobench.benchmarks import runner
+from zoobench.benchmarks import runner, studies
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.search import Search
 from zoobench.benchmarks.studies import counted, open_storage, open_study
@@ -26,7 +24,7 @@ from zoobench.datasets.support.errors import UserError
 from zoobench.zoo.core import Choice, ModelCard, Range
 
 from tests.conftest import zoobench, zoobench_here
-from tests.tunable import SOURCE
+from tests.tunable import SOURCE, until
 
 
 def tune(tunable: Path, results: Path, **more: object) -> list[Record]:
@@ -196,14 +194,6 @@ def command(tunable: Path, results: Path, *words: str) -> list[str]:
     return [*start, "--plugin", str(tunable), "--results", str(results), *words]
 
 
-def until(done: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + 120
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_study_goes_on(tunable: Path, tmp_path: Path, how: signal.Signals) -> None:
     words = command(tunable, tmp_path, "--trials", "5", "--pruner", "none", "--set", "kind=plain")
@@ -232,6 +222,20 @@ def test_a_stopped_study_goes_on(tunable: Path, tmp_path: Path, how: signal.Sign
     assert again.state.name == "COMPLETE"
     assert len(counted(after)) == 5
     assert len(after) == 6
+
+
+def test_a_trial_whose_process_died_before_it_said_its_name(
+    tunable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(tunable, tmp_path, trials=2, set={"kind": "plain"})
+    nameless = study_of(tmp_path).ask()
+    tune(tunable, tmp_path, trials=3, set={"kind": "plain"})
+    assert study_of(tmp_path).trials[nameless.number].state.name == "RUNNING"  # it may yet say its name
+    monkeypatch.setattr(studies, "GRACE_S", 0)
+    tune(tunable, tmp_path, trials=4, set={"kind": "plain"})
+    states = [trial.state.name for trial in study_of(tmp_path).trials]
+    assert states[nameless.number] == "FAIL"
+    assert states.count("COMPLETE") == 4
 
 
 def test_half_a_line_of_a_journal_is_cut_off(tunable: Path, tmp_path: Path) -> None:
@@ -268,6 +272,14 @@ def test_a_study_is_shown_and_drawn(tuned: tuple[Path, list[Record]], tmp_path: 
     told = json.loads(zoobench("study", "searched", "knows", "--results", tuned[0], "--format", "json").stdout)
     assert told[0]["trials"][0]["value"] == max(values)
     assert 0.99 < sum(told[0]["importances"].values()) < 1.01
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.db"
+    shown = zoobench_here("study", "searched", "knows", "--storage", f"sqlite:///{missing}")
+    assert shown.returncode == 2
+    assert f"{missing} does not exist; `zoobench run --trials N" in shown.stderr
+    assert not missing.exists()
 
 
 @pytest.mark.parametrize(
