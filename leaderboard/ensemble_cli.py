@@ -39,7 +39,7 @@ def ensemble(
         bool,
         typer.Option(
             "--trials",
-            help="Take the trials of tuned cells in their place (scored; their models are not kept, so `predict` refuses).",
+            help="Take the trials of tuned cells in their place (scored; their models are not kept: no `predict`).",
         ),
     ] = False,
     how: Annotated[str, typer.Option(help="greedy (chosen on validation), mean (all alike) or both.")] = "both",
