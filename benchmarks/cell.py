@@ -106,7 +106,12 @@ class Cell:
 
     def key(self, hardware_class: str) -> str:
         """Name the record of this cell on a class of hardware: 20 hexadecimal digits."""
-        return sha256_json([self.fit_key, hardware_class])[:20]
+        return record_key(self.fit_key, hardware_class)
+
+
+def record_key(fit_key: str, hardware_class: str) -> str:
+    """Name the record of a fit on a class of hardware: 20 hexadecimal digits."""
+    return sha256_json([fit_key, hardware_class])[:20]
 
 
 def source_fingerprint(module: str) -> str:

@@ -17,7 +17,8 @@ from filelock import Timeout
 from ..datasets.core import FOLDS, Fold
 from ..datasets.layout import SealedTest, load_ids, load_training
 from ..zoo.adapter import LOSSES, OPTIMIZER
-from .engines.local import Ending, LocalEngine
+from .cell import record_key
+from .engines.base import Ending, Engine
 from .engines.servers import server_of
 from .hardware import Hardware, revision, versions
 from .job import ARTEFACT, LOG, Event, Outcome
@@ -63,11 +64,9 @@ class Attempt:
 class Executor:
     """Runs planned cells through an engine into a results folder. Safe to use from several threads."""
 
-    def __init__(
-        self, request: Request, results: Results, hardware: Hardware, engine: LocalEngine, features: Path
-    ) -> None:
-        self._request, self._results, self._hardware = request, results, hardware
-        self._engine, self.launcher = engine, Launcher(request, hardware, engine, features)
+    def __init__(self, request: Request, results: Results, engine: Engine, features: Path) -> None:
+        self._request, self._results = request, results
+        self._engine, self.launcher = engine, Launcher(request, engine, features)
         self._before: dict[str, str] = {}
         self._revision = revision()
         self.tuner = Tuner(results, self.launcher, request.budget) if request.budget else None
@@ -80,7 +79,10 @@ class Executor:
 
         A failure stands until its code, data or limits change; what was unavailable is looked at again.
         """
-        path = self._path(planned)
+        found = (self._standing(planned, self._path(planned, place)) for place in self._engine.places)
+        return next(filter(None, found), None)
+
+    def _standing(self, planned: Planned, path: Path) -> Stored | None:
         record = self._readable(path)
         if record is None:
             self._before.setdefault(path.parent.name, "")
@@ -94,9 +96,9 @@ class Executor:
         }
         return None if grown.get(record.status, False) else Stored(record, path)
 
-    def _path(self, planned: Planned) -> Path:
+    def _path(self, planned: Planned, place: Hardware) -> Path:
         cell = planned.cell
-        return self._results.record_path(cell.task_name, cell.model, cell.key(self._hardware.class_id))
+        return self._results.record_path(cell.task_name, cell.model, cell.key(place.class_id))
 
     def _readable(self, path: Path) -> Record | None:
         """Return the record at `path`; None if there is none, or one that is named as a problem and kept aside."""
@@ -114,12 +116,13 @@ class Executor:
             return None
 
     def history(self, cells: Iterable[Planned]) -> Iterator[Record]:
-        """Yield the readable records on this class of hardware of the cells' tasks and models, whatever their key."""
+        """Yield the readable records on these classes of hardware of the cells' tasks and models, of any key."""
+        classes = {place.class_id for place in self._engine.places}
         folders = {self._results.folder(p.cell.task_name, p.cell.model) for p in cells}
         for path in (path for folder in sorted(folders) for path in folder.glob(f"*/{RECORD}")):
             with contextlib.suppress(OSError, ValueError, RecursionError):
                 record = read_record(path)
-                if record.hardware_class == self._hardware.class_id and record.status == "ok":
+                if record.hardware_class in classes and record.status == "ok":
                     yield record
 
     def attempt(self, planned: Planned, on_event: Callable[[Event], None], *, patient: bool) -> Attempt | None:
@@ -134,8 +137,7 @@ class Executor:
         -------
         None if the cell was not run: another run has it (and we are not patient), or the engine is stopping.
         """
-        key = planned.cell.key(self._hardware.class_id)
-        claim = lock(self._results.claim(key))
+        claim = lock(self._results.claim(planned.cell.key(self._engine.places[0].class_id)))
         while not self._engine.stopping.is_set():
             try:
                 claim.acquire(timeout=0.2 if patient else 0)
@@ -147,17 +149,17 @@ class Executor:
                 standing = self.find(planned)
                 if standing is not None:
                     return Attempt(standing, made=False)
-                stored = self._run(planned, key, on_event)
+                stored = self._run(planned, on_event)
                 return Attempt(stored, made=True) if stored else None
             finally:
                 claim.release()
         return None
 
-    def _run(self, planned: Planned, key: str, on_event: Callable[[Event], None]) -> Stored | None:
+    def _run(self, planned: Planned, on_event: Callable[[Event], None]) -> Stored | None:
         reason = self.broken.get(server_of(planned.model.card, planned.cell.config))
         obstacle = planned.obstacle or (("unavailable", reason) if reason else None)
         if obstacle is not None:
-            return self._results.commit(self._record(planned, key, Outcome(*obstacle), {}), None)
+            return self._results.commit(self._record(planned, Outcome(*obstacle), {}), None)
         tuned: Tuned | None = None
         if planned.search is not None and self.tuner is not None:
             try:
@@ -165,12 +167,12 @@ class Executor:
             except StoppedError:
                 return None
             if isinstance(answer, Outcome):
-                return self._results.commit(self._record(planned, key, answer, {}), None)
+                return self._results.commit(self._record(planned, answer, {}), None)
             tuned = answer
             planned = replace(planned, cell=replace(planned.cell, config=tuned.config))
-        return self._fit(planned, key, on_event, tuned)
+        return self._fit(planned, on_event, tuned)
 
-    def _fit(self, planned: Planned, key: str, on_event: Callable[[Event], None], tuned: Tuned | None) -> Stored | None:
+    def _fit(self, planned: Planned, on_event: Callable[[Event], None], tuned: Tuned | None) -> Stored | None:
         """Run a cell's process to its end, score and store it; None if the run was stopped before."""
         start = time.monotonic()
         scratch = self._results.scratch()
@@ -194,7 +196,7 @@ class Executor:
                     (scratch / name).rename(staged / name)
             wall = time.monotonic() - start
             rest = {"history": _finite(history), "wall": wall, "ending": ending, "tuned": tuned}
-            record = self._record(planned, key, outcome, rest, scored)
+            record = self._record(planned, outcome, rest, scored)
             write_outputs(record, staged)
             if tuned is not None:
                 write_rows(staged / TRIALS, tuned.columns, tuned.trials)
@@ -228,7 +230,7 @@ class Executor:
         return replace(outcome, notes=(*outcome.notes, *notes)), scored
 
     def _record(
-        self, planned: Planned, key: str, outcome: Outcome, rest: Mapping[str, Any], scored: Scored | None = None
+        self, planned: Planned, outcome: Outcome, rest: Mapping[str, Any], scored: Scored | None = None
     ) -> Record:
         cell, card = planned.cell, planned.card
         timings = {**outcome.timings, "prepare": planned.prepare_s, "wall": rest.get("wall", 0.0)}
@@ -245,7 +247,6 @@ class Executor:
             fit_key, measured["tuning"] = tuned.fit_key, tuned.tuning
             timings |= {"tune": tuned.tuning.seconds, "wall": timings["wall"] + tuned.wall}
         return Record(
-            key=key,
             fit_key=fit_key,
             attempt=secrets.token_hex(6),
             created=now(),
@@ -275,14 +276,15 @@ class Executor:
             notes=list(outcome.notes),
             history=rest.get("history", []),
             **measured,
-            **self._circumstances(planned),
+            **self._circumstances(planned, fit_key, (ending and ending.place) or self._engine.places[0]),
         )
 
-    def _circumstances(self, planned: Planned) -> dict[str, Any]:
+    def _circumstances(self, planned: Planned, fit_key: str, place: Hardware) -> dict[str, Any]:
         server = server_of(planned.model.card, planned.cell.config)
         return {
-            "hardware_class": self._hardware.class_id,
-            "hardware": self._hardware.as_json(),
+            "key": record_key(fit_key, place.class_id),
+            "hardware_class": place.class_id,
+            "hardware": place.as_json(),
             "device": self._request.device,
             "threads": self.launcher.threads,
             "timeout_s": self._request.timeout,

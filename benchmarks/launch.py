@@ -13,9 +13,8 @@ from ..datasets.core import Fold, as_mapping
 from ..datasets.folds import split_path
 from ..datasets.support.folders import cache_root
 from .cell import Cell
-from .engines.local import Ending, Limits, Listener, LocalEngine
+from .engines.base import Ending, Engine, Limits, Listener
 from .engines.servers import server_of
-from .hardware import Hardware
 from .job import PROBABILITIES as RAW
 from .job import ROWS, Job, Outcome
 from .options import Request
@@ -34,8 +33,8 @@ class Launcher:
         Processes at a time, among which the run's threads are divided.
     """
 
-    def __init__(self, request: Request, hardware: Hardware, engine: LocalEngine, features: Path) -> None:
-        self._request, self._hardware, self._engine, self._features = request, hardware, engine, features
+    def __init__(self, request: Request, engine: Engine, features: Path) -> None:
+        self._request, self._engine, self._features = request, engine, features
         self.side_by_side = request.jobs
 
     @property
@@ -79,7 +78,7 @@ class Launcher:
             features=str(self._features),
             scope={
                 "data": prepared.fingerprint,
-                "hardware": self._hardware.class_id,
+                "hardware": self._engine.places[0].class_id,
                 "device": self._request.device,
                 "threads": self.threads,
             },

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
+from .engines.base import Engine
 from .engines.local import LocalEngine
 from .engines.servers import server_of
 from .execute import Attempt, Executor
@@ -84,9 +85,9 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
 
 class _Run:
     def __init__(self, request: Request, results: Results, hardware: Hardware, console: Console) -> None:
-        self._request, self._hardware, self._console = request, hardware, console
-        self._engine = LocalEngine(request.device)
-        self._executor = Executor(request, results, hardware, self._engine, cache_root() / "features")
+        self._request, self._console = request, console
+        self._engine: Engine = LocalEngine(request.device, hardware)
+        self._executor = Executor(request, results, self._engine, cache_root() / "features")
 
     def all(self, cells: Sequence[Planned], finished: Finished) -> None:
         standing = {id(planned): stored for planned in cells if (stored := self._executor.find(planned))}
@@ -137,8 +138,9 @@ class _Run:
     def _announce(self, todo: int, finished: Finished) -> None:
         cells = f"{todo} cell{'' if todo == 1 else 's'} to run"
         kept = f", {len(finished.kept)} recorded already (--fresh runs them again)" if finished.kept else ""
+        places = " and ".join(place.label for place in self._engine.places)
         lines = [f"{self._request.title}: {cells}{kept}"]
-        lines.append(f"  on {self._hardware.label}; results in {self._request.results}")
+        lines.append(f"  on {places}; results in {self._request.results}")
         lines += [f"  kept from before: {r.model} {r.status}: {r.reason}" for r in finished.faults]
         lines += [f"  left out: {line}" for line in finished.refused]
         for line in (*lines, *self._executor.problems):

@@ -8,80 +8,37 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
-from ..job import EVENTS, OUTCOME, Event, Job, tail_events
+from ..hardware import Hardware
+from ..job import EVENTS, OUTCOME, Job, tail_events
 from ..worker import resident_gb
+from .base import Cause, Ending, Limits, Listener
 from .servers import ServerError, retire, shared
 
-Cause = Literal["exit", "timeout", "memory", "stopped", "pruned", "lost"]
-Listener = Callable[[Event], "bool | None"]
-"""Hears each event of a job; what answers true has heard enough and ends the job."""
 POLL_SECONDS = 0.05
 CHILDREN_SECONDS = 0.5
 """What children have for themselves is added up page by page: milliseconds for each GB of them."""
 GRACE_SECONDS = 3.0
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a cell may use: seconds of wall time, and GB beyond the warm process; None is without limit."""
-
-    timeout_s: float | None = None
-    memory_gb: float | None = None
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a cell's process ended.
-
-    Attributes
-    ----------
-    code
-        Its exit status; negative is minus the signal that ended it; None where nobody knows.
-    added_gb
-        The most resident memory that was seen beyond what the process started with.
-    killed_for_memory
-        Whether the kernel's out-of-memory killer struck on this machine while it ran.
-    beside
-        The most other cells of this run that ran at the same moment.
-    """
-
-    cause: Cause
-    code: int | None
-    added_gb: float
-    killed_for_memory: bool = False
-    beside: int = 0
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether the process may have died of what was done to it and not of what it did.
-
-        The fork server answers 255 for a process whose end it did not see, and nobody but the system or a person
-        sends SIGKILL.
-        """
-        return self.cause == "lost" or (self.cause == "exit" and self.code in {255, -signal.SIGKILL})
-
-
 class LocalEngine:
-    """Runs jobs on this machine. Safe to use from several threads, one job a thread.
+    """Runs jobs on this machine, `place`, as `base.Engine` says."""
 
-    Attributes
-    ----------
-    stopping
-        Set it to end the running jobs, and to refuse further ones.
-    """
-
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, device: str, place: Hardware) -> None:
+        self._device, self._place = device, place
         self._guard = threading.Lock()
         self._watches: list[_Watch] = []
         self.stopping = threading.Event()
+
+    @property
+    def places(self) -> Sequence[Hardware]:
+        """The machine of this process."""
+        return (self._place,)
 
     def warm(self, names: Iterable[str]) -> dict[str, str]:
         """Start the servers side by side, wait for all, and return why by the names of those that failed."""
