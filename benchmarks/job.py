@@ -86,7 +86,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a cell's process says of itself; probabilities and artefact lie beside it."""
+    """What a cell's process says of itself; probabilities and artefact lie beside it.
+
+    Attributes
+    ----------
+    no_space
+        Whether it failed because a file could not grow: a matter of the disk, which no record should tell of a model.
+    """
 
     status: Status
     reason: str = ""
@@ -95,6 +101,7 @@ class Outcome:
     memory: Mapping[str, float | None] = field(default_factory=dict)
     parameters: int | None = None
     notes: tuple[str, ...] = ()
+    no_space: bool = False
 
     def write(self, folder: Path) -> None:
         """Write the outcome: the last thing that a cell's process does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from .options import Request
 from .plan import Planned
 from .record import Status
 from .scoring import refuse
-from .store import temporary
+from .store import check_space, temporary
 
 
 class Launcher:
@@ -53,12 +54,22 @@ class Launcher:
             The planned one, or one with another configuration.
         trial
             Whether only probabilities of the validation and test folds are wanted.
+
+        Raises
+        ------
+        OSError
+            If it failed for want of space on a disk: the next one would too.
         """
         temporary(scratch).mkdir(mode=0o700)
         limits = Limits(self._request.timeout, self._request.memory_gb)
         job = self._job(planned, cell, scratch, trial)
         ending = self._engine.run(job, server_of(planned.model.card, cell.config), limits, listen)
-        return judge(ending, Outcome.read(scratch), limits), ending
+        outcome = judge(ending, Outcome.read(scratch), limits)
+        if outcome.no_space:
+            raise OSError(errno.ENOSPC, outcome.reason, str(scratch))
+        if outcome.status == "failed" and ending.cause != "stopped":
+            check_space(scratch)  # it may have been unable to say so
+        return outcome, ending
 
     def _job(self, planned: Planned, cell: Cell, scratch: Path, trial: bool) -> Job:
         prepared = planned.prepared

@@ -7,9 +7,11 @@ record is one rename and no reader ever pairs a record with another attempt's fi
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import platform
+import re
 import secrets
 import shutil
 import tempfile
@@ -37,6 +39,28 @@ CONFIGURATION, THRESHOLDS, SCORES, HISTORY, TRIALS, EXAMPLES = (
     "trials.csv",
     "examples.png",
 )
+
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PROBE_BYTES = 2**20
+_ASIDE, _ATTEMPT = "unreadable-", re.compile(r"[0-9a-f]{12}")
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Return whether an error says that a disk, a quota or a limit on the size of files is reached."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def check_space(folder: Path) -> None:
+    """Raise the OSError of a disk that has no room for another MB."""
+    probe = folder / ".room"
+    try:
+        with probe.open("wb") as stream:
+            stream.write(bytes(_PROBE_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -111,15 +135,21 @@ class Results:
         return self.root / ".work" / "locks" / key
 
     def commit(self, record: Record, staged: Path | None) -> Stored:
-        """Store a record; the files in `staged` become its attempt's. An earlier attempt is dropped afterwards."""
+        """Store a record, whose claim the caller holds; the files in `staged` become its attempt's.
+
+        Other attempts are dropped afterwards: the one that it replaces, and what a process left that came to its end,
+        or to that of the disk, between its files and its record.
+        """
         path = self.record_path(record.task_name, record.model, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        replaced = _attempt_at(path)
+        _set_aside(path)
         if staged is not None:
             staged.rename(path.parent / record.attempt)
         write_text(path, record.model_dump_json(indent=1) + "\n")
-        if replaced:
-            shutil.rmtree(path.parent / replaced, ignore_errors=True)
+        if not any(path.parent.glob(f"{_ASIDE}*")):  # what was set aside may have files among them
+            for each in path.parent.iterdir():
+                if each.name != record.attempt and _ATTEMPT.fullmatch(each.name):
+                    shutil.rmtree(each, ignore_errors=True)
         return Stored(record, path)
 
     def sweep(self) -> None:
@@ -158,15 +188,14 @@ def read_record(path: Path) -> Record:
     return Record.model_validate_json(path.read_bytes())
 
 
-def _attempt_at(path: Path) -> str:
-    """Return the attempt of the record at `path`; what is there and cannot be read is moved aside, never lost."""
+def _set_aside(path: Path) -> None:
+    """Rename what stands at `path` and cannot be read: it is never lost."""
     try:
-        return read_record(path).attempt
+        read_record(path)
     except FileNotFoundError:
-        return ""
+        return
     except (OSError, ValueError, RecursionError):
-        path.rename(path.with_name(f"unreadable-{secrets.token_hex(4)}-{path.name}"))
-        return ""
+        path.rename(path.with_name(f"{_ASIDE}{secrets.token_hex(4)}-{path.name}"))
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -89,8 +89,10 @@ def _database(url: str) -> BaseStorage:
         for _ in range(FIRST_TRIES):
             try:
                 return _connected(url)
-            except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-                time.sleep(1)  # two that came first make its tables at once: the other will have made them all
+            except sqlalchemy.exc.DatabaseError as error:
+                if isinstance(error, sqlalchemy.exc.OperationalError) and "already exists" not in str(error):
+                    raise
+                time.sleep(1)  # those that came first make its tables at once: another will have made them all
         return _connected(url)
     except sqlalchemy.exc.ArgumentError:
         example = "postgresql+psycopg://user@host/name or sqlite:///studies.db"

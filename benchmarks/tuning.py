@@ -159,7 +159,7 @@ class _Study:
         scratch = self._results.scratch()
         try:
             return self._fit(trial, scratch)
-        except StoppedError:
+        except (StoppedError, OSError):  # an error of the disk's is none of the trial's
             trial.set_user_attr(INTERRUPTED, True)
             raise
         except TrialFailedError as failure:

@@ -31,6 +31,7 @@ from ..zoo.features import FeatureCache
 from .cell import source_fingerprint
 from .job import ARTEFACT, EVENTS, LOG, PROBABILITIES, Event, Job, Outcome
 from .record import Status
+from .store import is_no_space
 
 GB = 1e9
 EVENT_SECONDS = 0.1
@@ -77,7 +78,7 @@ def _outcome(job: Job) -> Outcome:
         return Outcome("unavailable", _first_line(error))
     except BaseException as error:
         traceback.print_exc()
-        return Outcome(*_blame(error), memory=_memory(baseline))
+        return Outcome(*_blame(error), memory=_memory(baseline), no_space=is_no_space(error))
 
 
 def _settle(out: Path) -> None:
@@ -108,10 +109,13 @@ def _seal(sealed: tuple[str, ...], public: str) -> list[str]:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _TOUCHING:
             return
-        for argument in arguments[:2]:
+        for argument in arguments[: 1 if event == "open" else 2]:  # that of `open` is followed by its mode
             if not isinstance(argument, (str, bytes, os.PathLike)):
                 continue
-            path = os.path.realpath(os.fsdecode(argument))
+            try:
+                path = os.path.realpath(os.fsdecode(argument))
+            except FileNotFoundError:
+                continue  # relative to a current folder that the model deleted: nothing is opened from there
             if _below(path, roots) and not _below(path, (allowed,)):
                 attempts.append(path)
                 raise SealedError(f"{path} holds test targets: no model opens it")
@@ -251,11 +255,15 @@ def _save(estimator: Any, out: Path) -> tuple[str, ...]:
     try:
         adapter.save(estimator, out / ARTEFACT)
     except Exception as error:
+        if is_no_space(error):
+            raise
         shutil.rmtree(out / ARTEFACT, ignore_errors=True)
         notes.append(f"no artefact: {type(error).__name__}: {_first_line(error)}")
     try:
         adapter.save_training(estimator, out)
     except Exception as error:
+        if is_no_space(error):
+            raise
         notes.append(f"training not kept: {type(error).__name__}: {_first_line(error)}")
     return tuple(notes)
 

@@ -20,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any, NoReturn
 
 from ..worker import main as run_job
+from .orphans import Orphans
 
 POLL_BYTES = 65536
 
@@ -36,6 +37,7 @@ def main(preload: list[str]) -> NoReturn:
     first = context.Process(target=_ready)
     first.start()  # raises where a framework does not import: the traceback goes to the harness's log
     first.join()
+    orphans = Orphans()
     _say(replies, {"ready": first.exitcode == 0})
     running: dict[str, ForkServerProcess] = {}
     pending = b""
@@ -46,11 +48,12 @@ def main(preload: list[str]) -> NoReturn:
                 job = by_sentinel[signalled]  # type: ignore[index]
                 process = running.pop(job)
                 process.join()
+                orphans.end(other.pid or 0 for other in running.values())
                 _say(replies, {"job": job, "exit": process.exitcode})
                 continue
             block = os.read(requests, POLL_BYTES)
             if not block:
-                _end(running)
+                _end(running, orphans)
             *lines, pending = (pending + block).split(b"\n")
             for line in lines:
                 request = json.loads(line)
@@ -79,11 +82,14 @@ def _say(replies: int, message: dict[str, Any]) -> None:
         os.write(replies, json.dumps(message).encode() + b"\n")
 
 
-def _end(running: dict[str, ForkServerProcess]) -> NoReturn:
+def _end(running: dict[str, ForkServerProcess], orphans: Orphans) -> NoReturn:
     for process in running.values():
         with contextlib.suppress(ProcessLookupError, TypeError):
             os.killpg(process.pid or 0, signal.SIGKILL)
         process.kill()
+    for process in running.values():
+        process.join(1)
+    orphans.end(())
     sys.exit(0)
 
 

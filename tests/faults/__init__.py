@@ -1,0 +1,1 @@
+"""What can go wrong, done on purpose: see `campaign.py`."""
