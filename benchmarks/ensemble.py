@@ -288,6 +288,7 @@ def _identity(pool: Pool, cell: Cell) -> dict[str, Any]:
         "preset": cell.preset,
         "config": dict(cell.config),
         "settings": dict(cell.settings),
+        "folders": dict(cell.folders),
         "seed": cell.seed,
         "source_sha256": cell.source_sha256,
         "hardware_class": pool.place.hardware_class,

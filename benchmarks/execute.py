@@ -266,6 +266,7 @@ class Executor:
             mode="tuned" if cell.tuning else "default",
             config=dict(cell.config),
             settings=dict(cell.settings),
+            folders=dict(cell.folders),
             overlap=planned.model.card.overlap(cell.task, cell.config),
             seed=cell.seed,
             source_sha256=cell.source_sha256,

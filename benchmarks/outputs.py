@@ -29,7 +29,7 @@ _CONFIGURED = (
     *("model", "framework", "preset", "mode", "config", "settings", "seed", "source_sha256"),
     *("hardware_class", "device", "threads", "software", "zoobench", "revision"),
 )
-_COLUMNS = ("fold", "part", "policy", "label", "metric", "value", "low", "high")
+FIGURE_COLUMNS = ("fold", "part", "policy", "label", "metric", "value", "low", "high")
 
 Row = dict[str, str | float | None]
 
@@ -46,7 +46,7 @@ def write_outputs(record: Record, folder: Path) -> None:
         write_rows(folder / HISTORY, tuple(names), record.history)
     if record.status != "ok":
         return
-    write_rows(folder / SCORES, _COLUMNS, _figures(record))
+    write_rows(folder / SCORES, FIGURE_COLUMNS, figures(record))
     fitted = {
         policy: dict(zip(record.labels, evaluation.thresholds, strict=True))
         for policy, evaluation in record.test.items()
@@ -56,7 +56,8 @@ def write_outputs(record: Record, folder: Path) -> None:
         write_json(folder / THRESHOLDS, {"policy": record.policy, "fitted_on": "validation", "thresholds": fitted})
 
 
-def _figures(record: Record) -> Iterator[Row]:
+def figures(record: Record) -> Iterator[Row]:
+    """Yield every figure of a record, by fold, part of the test fold, policy and label (absent: all of them)."""
     for fold, evaluations in (("train", record.train), ("validation", record.validation), ("test", record.test)):
         for policy, evaluation in evaluations.items():
             yield from ({"fold": fold, "policy": policy, **figure} for figure in _evaluated(evaluation, record.labels))

@@ -6,9 +6,10 @@ import datetime
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Raised with every field that is added, so that an older zoobench says what it is; see `schema.py`."""
 Status = Literal["ok", "failed", "timeout", "oom", "incompatible", "unavailable"]
 FAULTS: frozenset[Status] = frozenset({"failed", "timeout", "oom"})
 """The statuses that make a run end with exit status 1; the other two say that a cell cannot run here."""
@@ -121,7 +122,7 @@ class Record(_Frozen):
     undefined; any other status holds a reason and no score.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     key: str = Field(pattern=r"^[0-9a-f]{20}$")
     fit_key: str = Field(pattern=r"^[0-9a-f]{20}$")
     attempt: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -143,6 +144,7 @@ class Record(_Frozen):
     mode: Literal["default", "tuned", "ensemble"] = "default"
     config: dict[str, str | int | float | bool]
     settings: dict[str, str | int | float | bool] = Field({}, description="what differs from the preset")
+    folders: dict[str, str] | None = Field(None, description="content hash of each folder in `config`; None: not kept")
     tuning: Tuning | None = None
     seed: int = Field(ge=0, lt=2**32)
     fraction: float = Field(1.0, gt=0, le=1, description="of the training fold: the part asked for")
@@ -177,6 +179,15 @@ class Record(_Frozen):
     revision: str = ""
     notes: list[str] = []
     files: dict[str, str] = Field({}, description="SHA-256 of each file in the attempt's folder")
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+        """Refuse names that leave the attempt's folder: a folder of somebody else is copied by them."""
+        for name in files:
+            if not name or name.startswith("/") or "\\" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
+                raise ValueError(f"{name!r} is no file of the attempt's folder")
+        return files
 
     @model_validator(mode="after")
     def _possible(self) -> Record:

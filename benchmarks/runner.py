@@ -16,6 +16,7 @@ from .engines.local import LocalEngine
 from .engines.servers import server_of
 from .execute import Attempt, Executor
 from .hardware import Hardware, measure
+from .history import expected_seconds
 from .options import Request, RunOptions, check
 from .plan import Planned, plan
 from .progress import Display, is_live
@@ -117,15 +118,11 @@ class _Run:
         self._executor.launcher.side_by_side = side_by_side
 
     def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
-        """Return what cells of the same task, model and fraction took before, in seconds of wall time."""
+        """Return what cells took before, in seconds of wall time; of a study its own progress tells more."""
         untuned = {name: planned for name, planned in cells.items() if not planned.cell.tuning}
-        records = [record for record in self._executor.history(untuned.values()) if record.mode == "default"]
-        before = {(r.task, r.protocol, r.model, r.fraction): r.timings.wall for r in records}
-        places = {
-            name: (planned.cell.task, planned.cell.protocol, planned.cell.model, planned.cell.fraction)
-            for name, planned in untuned.items()
-        }
-        return {name: before[place] for name, place in places.items() if place in before}
+        records = list(self._executor.history(untuned.values()))
+        seconds = {name: expected_seconds(planned.cell, records) for name, planned in untuned.items()}
+        return {name: value for name, value in seconds.items() if value is not None}
 
     def _name(self, planned: Planned) -> str:
         parts = [planned.cell.task_name] if len(self._request.tasks) > 1 else []

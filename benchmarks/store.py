@@ -176,16 +176,16 @@ def discard(scratch: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read one record.
+    """Read one record; that of an earlier schema comes as one of this (`schema.py`).
 
     Raises
     ------
     ValueError
-        If the file is truncated, empty, of another kind, or of a newer schema.
+        If the file is truncated, empty, of another kind, or of a newer schema; `schema.why_unreadable` says which.
     """
-    from .record import Record  # pydantic is slow to import, and a board from its index needs none of it
+    from .schema import parse  # pydantic is slow to import, and a board from its index needs none of it
 
-    return Record.model_validate_json(path.read_bytes())
+    return parse(path.read_bytes())
 
 
 def _set_aside(path: Path) -> None:

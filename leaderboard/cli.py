@@ -29,6 +29,8 @@ from .console import (
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
 from .ensemble_cli import ensemble
+from .plan_cli import options_of, plan_like
+from .results_cli import results_app
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ app.command("study")(study)
 new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
+app.add_typer(results_app, name="results")
 app.command("ensemble")(ensemble)
 app.command("confidence")(confidence_command)
 app.command("compare")(compare)
@@ -82,14 +85,9 @@ def run(
     resplit: Annotated[bool, typer.Option("--resplit", help="Deal the folds of your own table anew.")] = False,
 ) -> None:
     """Train and score every cell of a suite that is not recorded yet, and show the board."""
-    from ..benchmarks.options import RunOptions, default_results
+    options = options_of({name: value for name, value in locals().items() if name != "suite"})
     from ..benchmarks.runner import run_suite
 
-    options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
-    given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads, "trials": trials}
-    given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner}
-    given |= {"results": results or default_results(), "set": _settings(setting or []), "fractions": fractions}
-    options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)
     if finished.records:
         _print_board(finished.request)
@@ -99,6 +97,9 @@ def run(
     _tell_faults(finished)
     if finished.refused or finished.faults:
         raise typer.Exit(2 if finished.refused else 1)
+
+
+app.command("plan")(plan_like(run))
 
 
 @app.command()
@@ -314,16 +315,6 @@ def _tell_faults(finished: Finished) -> None:
                 warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
     for line in finished.refused:
         warn(line)
-
-
-def _settings(pairs: list[str]) -> dict[str, str]:
-    settings: dict[str, str] = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise UserError(f"--set {pair} is not KEY=VALUE, such as --set C=10")
-        settings[key] = value
-    return settings
 
 
 def _print_board(request: Request) -> None:

@@ -218,23 +218,25 @@ def _still_true(cached: pa.Table, stamps: Mapping[str, Stamp]) -> pa.Table:
 
 
 def _read_new(root: Path, stamps: Mapping[str, Stamp], known: set[str], policy: str) -> tuple[pa.Table, list[str]]:
+    from ..benchmarks.schema import why_unreadable
+
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     for path, stamp in stamps.items():
         if path in known:
             continue
         try:
-            rows.append(_read_row(root, path, stamp, policy))
+            rows.append({**stamp._asdict(), **row_of(read_record(root / path), path, policy)})
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            problems.append(f"skipped {root / path}: {_why(root / path, error)}")
+            problems.append(f"skipped {root / path}: {why_unreadable(root / path, error)}")
     return pa.Table.from_pylist(rows, RECORDS), problems
 
 
-def _read_row(root: Path, path: str, stamp: Stamp, policy: str) -> dict[str, Any]:
-    record = read_record(root / path)
-    row = {"path": path, **stamp._asdict(), **flatten(record, policy)}
+def row_of(record: Record, path: str, policy: str = "") -> dict[str, Any]:
+    """Return the flat row of the record at `path` in its folder; ValueError where it cannot stand in a table."""
+    row = {"path": path, **flatten(record, policy)}
     _, task, model, key, _ = path.split("/")
     if (task, model, key) != (row["task"], record.model, record.key):
         raise ValueError(f"holds the record of another cell ({row['task']}/{record.model}/{record.key})")
@@ -244,29 +246,6 @@ def _read_row(root: Path, path: str, stamp: Stamp, policy: str) -> dict[str, Any
         if isinstance(value, (int, float)) and not abs(value) < _LIMIT:
             raise ValueError(f"not a zoobench record (its {name} is out of range)")
     return row
-
-
-def _why(path: Path, error: Exception) -> str:
-    """Return, in a few words, why the file at `path` is not a record."""
-    from pydantic import ValidationError
-
-    from ..benchmarks.record import SCHEMA_VERSION
-
-    if not isinstance(error, ValidationError):
-        return str(getattr(error, "strerror", None) or error)
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text) if text.strip() else None
-    except (OSError, ValueError, RecursionError):  # the last of brackets within brackets, thousands deep
-        return "not whole JSON (cut short, or another kind of file)"
-    if value is None:
-        return "empty"
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        return f"written by a newer zoobench (schema {version}, this one reads {SCHEMA_VERSION}): upgrade it"
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"not a zoobench record ({where + ': ' if where else ''}{first['msg']})"
 
 
 def flatten(record: Record, policy: str = "") -> dict[str, Any]:
