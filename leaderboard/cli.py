@@ -80,6 +80,9 @@ def run(
     plugin: Plugins = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are recorded already.")] = False,
     resplit: Annotated[bool, typer.Option("--resplit", help="Deal the folds of your own table anew.")] = False,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Keep networks after each epoch; a killed cell goes on from there.")
+    ] = False,
 ) -> None:
     """Train and score every cell of a suite that is not recorded yet, and show the board."""
     from ..benchmarks.options import RunOptions, default_results
@@ -87,7 +90,7 @@ def run(
 
     options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
     given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads, "trials": trials}
-    given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner}
+    given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner, "checkpoint": checkpoint}
     given |= {"results": results or default_results(), "set": _settings(setting or []), "fractions": fractions}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     finished = run_suite(suite, options)
