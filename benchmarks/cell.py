@@ -100,9 +100,16 @@ class Cell:
     @property
     def derived_seed(self) -> int:
         """A seed in [0, 2^31) from the cell's coordinates: no two cells share a stream, and code changes keep it."""
+        return int(sha256_json(self._place)[:8], 16) % 2**31
+
+    @property
+    def _place(self) -> list[object]:
         place = [self.task_name, self.model, dict(self.config), self.seed]
-        place += [] if self.fraction == 1 else [self.fraction]
-        return int(sha256_json(place)[:8], 16) % 2**31
+        return place + ([] if self.fraction == 1 else [self.fraction])
+
+    def place(self, hardware_class: str) -> str:
+        """Name the cell's coordinates on a class of hardware, whatever code and data are: 20 hexadecimal digits."""
+        return sha256_json([self._place, dict(self.tuning), hardware_class])[:20]
 
     def key(self, hardware_class: str) -> str:
         """Name the record of this cell on a class of hardware: 20 hexadecimal digits."""

@@ -176,15 +176,19 @@ class Executor:
         """Run a cell's process to its end, score and store it; None if the run was stopped before."""
         start = time.monotonic()
         scratch = self._results.scratch()
+        place = planned.cell.place(self._engine.places[0].class_id)
+        checkpoints = self._results.checkpoints(place) if self._request.checkpoint else None
         history: list[dict[str, float]] = []
 
         def listen(event: Event) -> None:
+            if event.phase == "loading":
+                history.clear()  # of a process that was killed: this one tells it all
             if event.phase == "fit" and event.values:
                 history.append({"step": float(event.step), **event.values})
             on_event(event)
 
         try:
-            outcome, ending = self.launcher.run(planned, planned.cell, scratch, listen)
+            outcome, ending = self.launcher.run(planned, planned.cell, scratch, listen, checkpoints=checkpoints)
             if ending.cause == "stopped":
                 return None
             staged = scratch / "staged"
@@ -200,7 +204,9 @@ class Executor:
             write_outputs(record, staged)
             if tuned is not None:
                 write_rows(staged / TRIALS, tuned.columns, tuned.trials)
-            return self._results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
+            stored = self._results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
+            self._results.drop_checkpoints(place)
+            return stored
         finally:
             discard(scratch)
 

@@ -49,6 +49,8 @@ class Job:
         Whether only the probabilities of the validation and test folds are wanted: a trial of a study.
     rows
         A file with the numbers of the training rows to fit on (.npy, sorted); "" for all.
+    checkpoint
+        The folder of the cell's checkpoints, and what their names begin with (``FOLDER/FIT_KEY``); "" for none.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Job:
     temporary: str
     trial: bool = False
     rows: str = ""
+    checkpoint: str = ""
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""

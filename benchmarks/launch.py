@@ -44,7 +44,14 @@ class Launcher:
         return max(1, self._request.threads // self.side_by_side)
 
     def run(
-        self, planned: Planned, cell: Cell, scratch: Path, listen: Listener, *, trial: bool = False
+        self,
+        planned: Planned,
+        cell: Cell,
+        scratch: Path,
+        listen: Listener,
+        *,
+        trial: bool = False,
+        checkpoints: Path | None = None,
     ) -> tuple[Outcome, Ending]:
         """Run a cell's process in `scratch` to its end and say what came of it.
 
@@ -54,6 +61,8 @@ class Launcher:
             The planned one, or one with another configuration.
         trial
             Whether only probabilities of the validation and test folds are wanted.
+        checkpoints
+            Where the fit keeps its epochs, if it shall.
 
         Raises
         ------
@@ -63,6 +72,8 @@ class Launcher:
         temporary(scratch).mkdir(mode=0o700)
         limits = Limits(self._request.timeout, self._request.memory_gb)
         job = self._job(planned, cell, scratch, trial)
+        if checkpoints is not None:
+            job = replace(job, checkpoint=str(checkpoints / cell.fit_key))
         ending = self._engine.run(job, server_of(planned.model.card, cell.config), limits, listen)
         outcome = judge(ending, Outcome.read(scratch), limits)
         if outcome.no_space:

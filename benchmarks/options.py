@@ -64,6 +64,8 @@ class RunOptions(_Named, total=False):
         Database URL of the studies, shared by several machines; a journal in the results folder by default.
     pruner
         What ends trials early, of models that report epochs: one of `budget.PRUNERS`.
+    checkpoint
+        Whether networks are kept after each epoch: a cell that was killed goes on from there. Trials are not.
     """
 
     task: str | Sequence[str]
@@ -84,6 +86,7 @@ class RunOptions(_Named, total=False):
     tune_time: float | None
     storage: str | None
     pruner: str
+    checkpoint: bool
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Request:
     resplit: tuple[Path, ...] = ()
     budget: Budget | None = None
     fractions: tuple[float, ...] = WHOLE
+    checkpoint: bool = False
 
 
 def suites() -> dict[str, Path]:
@@ -166,6 +170,7 @@ def check(suite: str, options: RunOptions) -> Request:
         resplit=_own_files(asked) if options.get("resplit", False) else (),
         budget=asked_budget(options, {model: MODELS.get(split_name(model)[0]).card for model in models}),
         fractions=fractions,
+        checkpoint=options.get("checkpoint", False),
     )
 
 

@@ -117,6 +117,9 @@ class Display:
         with self._guard:
             running = self._running[name]
             running.see(event, time.monotonic())
+            if event.phase == "resumed":
+                where = f"at epoch {event.step} of" if event.step <= event.total else "after its last epoch of"
+                self.say(f"  … {name}: goes on {where} {event.total}")
             steps = f"{event.step}/{event.total}" if event.total else ""
             if self._live_cells:
                 row = self._rows[name]

@@ -30,7 +30,8 @@ class Timings(_Frozen):
     `features` is what the shared features (an encoder's embeddings) cost when they were computed, charged to
     every cell that uses them: those of the training and validation texts here, those of the test texts within
     `predict`. `warmup` (building the model) is apart and not part of `total`; `wall` is the whole cell as the
-    harness saw it.
+    harness saw it. Of a fit that went on from a checkpoint `fit` counts each epoch where it was done, once, and `wall`
+    the last run alone.
     """
 
     prepare: NonNegative = 0

@@ -7,6 +7,7 @@ record is one rename and no reader ever pairs a record with another attempt's fi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -129,6 +130,17 @@ class Results:
         folder = self.root / ".work" / f"{platform.node()}~{os.getpid()}~{secrets.token_hex(6)}"
         folder.mkdir(parents=True)
         return folder
+
+    def checkpoints(self, place: str) -> Path:
+        """Return the folder of the checkpoints of the cell at `place` (`Cell.place`), until it has its record."""
+        return self.root / ".work" / "checkpoints" / place
+
+    def drop_checkpoints(self, place: str) -> None:
+        """Remove a cell's checkpoints, if it has any."""
+        folder = self.checkpoints(place)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()  # where it was the last
 
     def claim(self, key: str) -> Path:
         """Return the lock file that whoever runs the cell `key` holds."""

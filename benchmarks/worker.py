@@ -26,6 +26,7 @@ from ..datasets.layout import load_test_inputs, load_training
 from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.registry import import_plugin
 from ..zoo import adapter
+from ..zoo.checkpoints import Checkpoints
 from ..zoo.core import MODELS, Context, Model
 from ..zoo.features import FeatureCache
 from .cell import source_fingerprint
@@ -138,8 +139,9 @@ class _Work:
         self.card = from_mapping(job.card)
         self.features = FeatureCache(Path(job.features), job.scope, self._on_features)
         self.timings: dict[str, float] = {}
-        self._last_event = 0.0
+        self._last_event = self._began = self._spent = 0.0
         self._phase = ""
+        self.checkpoints = self._checkpoints()
         self.test_features = 0.0
 
     def run(self) -> Outcome:
@@ -191,7 +193,7 @@ class _Work:
         if source_fingerprint(model.module) != self.job.source_sha256:
             raise UnavailableError("the model's source changed while the run went on: run it again")
         job = self.job
-        context = Context(self.card, job.seed, job.device, job.threads, self.features, job.protocol)
+        context = Context(self.card, job.seed, job.device, job.threads, self.features, job.protocol, self.checkpoints)
         estimator = model.build(self.job.config, context)
         adapter.seed_generators(estimator, self.job.seed)
         return model, estimator
@@ -209,6 +211,14 @@ class _Work:
         self._tell(Event("fit"))
         with self._without_features("fit"):
             adapter.fit(estimator, X, y, offered)
+        if self.checkpoints is not None:
+            self.timings["fit"] = max(0.0, self.timings["fit"] + self.checkpoints.carried)
+
+    def _checkpoints(self) -> Checkpoints | None:
+        if not self.job.checkpoint:
+            return None
+        path = Path(self.job.checkpoint)
+        return Checkpoints(path.parent, path.name, self._seconds, self._on_resume)
 
     def _predict_test(self, estimator: Any, X_test: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the probabilities in the fold's own order, and rows a second with features paid for."""
@@ -228,9 +238,16 @@ class _Work:
     @contextlib.contextmanager
     def _without_features(self, name: str) -> Iterator[None]:
         """Time a block less what it spent on shared features, which are charged apart."""
-        start, spent = time.perf_counter(), self.features.spent
+        self._began, self._spent = time.perf_counter(), self.features.spent
         yield
-        self.timings[name] = max(0.0, time.perf_counter() - start - (self.features.spent - spent))
+        self.timings[name] = max(0.0, self._seconds())
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._began - (self.features.spent - self._spent)
+
+    def _on_resume(self, epoch: int, epochs: int) -> None:
+        self._tell(Event("resumed", epoch, epochs))
+        self._tell(Event("fit"))
 
     def _on_report(self, step: int, total: int, **values: float) -> None:
         self._tell(Event("fit", int(step), int(total), {name: float(value) for name, value in values.items()}))

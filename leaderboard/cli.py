@@ -83,6 +83,9 @@ def run(
     plugin: Plugins = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run cells again that are recorded already.")] = False,
     resplit: Annotated[bool, typer.Option("--resplit", help="Deal the folds of your own table anew.")] = False,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Keep networks after each epoch; a killed cell goes on from there.")
+    ] = False,
 ) -> None:
     """Train and score every cell of a suite that is not recorded yet, and show the board."""
     options = options_of({name: value for name, value in locals().items() if name != "suite"})

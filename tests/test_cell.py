@@ -41,6 +41,15 @@ def test_seeds_differ_between_cells_and_not_between_revisions() -> None:
     assert 0 <= CELL.derived_seed < 2**31
 
 
+def test_a_place_is_of_the_cell_whatever_its_code_and_data() -> None:
+    there = CELL.place("one")
+    same = ({"source_sha256": "y"}, {"data_fingerprint": "e"}, {"split_sha256": "z"}, {"folders": {"encoder": "z"}})
+    assert {dataclasses.replace(CELL, **change).place("one") for change in same} == {there}  # type: ignore[arg-type]
+    other = ({"seed": 1}, {"config": {"C": 2.0, "n": 2}}, {"fraction": 0.5}, {"model": "n"}, {"tuning": {"trials": 3}})
+    places = {dataclasses.replace(CELL, **change).place("one") for change in other}  # type: ignore[arg-type]
+    assert len({*places, CELL.place("another"), there}) == 7
+
+
 def test_a_cell_refuses_a_negative_seed_and_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="seed -1"):
         dataclasses.replace(CELL, seed=-1)

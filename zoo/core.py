@@ -15,6 +15,7 @@ from ..datasets.support.registry import Registry, declare
 from .settings import LIMITS, MEANINGS, within
 
 if TYPE_CHECKING:
+    from .checkpoints import Checkpoints
     from .features import FeatureCache
 
 Scalar = str | int | float | bool
@@ -285,6 +286,8 @@ class Context:
         The cache for what does not depend on the fit (an encoder's embeddings); it charges each cell.
     protocol
         By which the task's rows were chosen and dealt.
+    checkpoints
+        Where a fit of many epochs keeps each of them, to go on from there; None where it shall not.
     """
 
     task: TaskCard
@@ -293,6 +296,7 @@ class Context:
     threads: int
     features: FeatureCache
     protocol: str = ""
+    checkpoints: Checkpoints | None = None
 
 
 @runtime_checkable

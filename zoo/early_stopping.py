@@ -20,25 +20,27 @@ class Best:
         Copy the network's weights; put a copy back.
     epoch
         The best epoch, from 0; -1 before the first.
+    score, weights
+        Its score, and the copy of its weights.
     """
 
     patience: int
     copy: Callable[[], Any]
     put: Callable[[Any], None]
     epoch: int = -1
-    _score: float = -math.inf
-    _weights: Any = field(default=None, repr=False)
+    score: float = -math.inf
+    weights: Any = field(default=None, repr=False)
 
     def stops(self, epoch: int, score: float) -> bool:
         """Take note of an epoch's score, higher is better; return whether `patience` epochs now brought no better."""
-        if self.epoch < 0 or score > self._score:
-            self.epoch, self._score, self._weights = epoch, score, self.copy()
+        if self.epoch < 0 or score > self.score:
+            self.epoch, self.score, self.weights = epoch, score, self.copy()
         return epoch - self.epoch >= self.patience > 0
 
     def restore(self) -> None:
         """Put the best epoch's weights back; without any epoch the network stays."""
         if self.epoch >= 0:
-            self.put(self._weights)
+            self.put(self.weights)
 
 
 def require_finite(loss: float, epoch: int, step: int) -> None:

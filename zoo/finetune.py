@@ -101,6 +101,7 @@ class FineTuned:
             self._build(texts)
             data = self._training_data(texts, self._lead_tokens(X), y, seed)
             trainer = self._trainer(y)
+            trainer.keep_in(self._context.checkpoints, (data, ("read", "computed")), (self._asking, ("rows", "notes")))
             trainer.fit(data, None if X_val is None or scorer is None else self._judge(X_val, y_val, scorer), report)
             if self._adapters is not None:
                 self._network.encoder, self._adapters = self._adapters.merge_and_unload(), None

@@ -170,6 +170,7 @@ class ImageClassifier:
             self._build(len(X.names))
             data = ImageData(X, self._scale.apply(X.tabular), y, shown, seed)
             trainer = Trainer(self._network, losses, self._recipe(), self._context.device)
+            trainer.keep_in(self._context.checkpoints, (self._asking, ("rows", "notes")))
             validate, watch = None, None
             if X_val is not None and y_val is not None and scorer is not None:
                 validate, watch = self._judges(X_val, y_val, scorer, losses[0])

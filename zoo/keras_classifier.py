@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .checkpoints import Checkpoint
 from .class_weights import class_weights, positive_weights
 from .core import Config, Context, Report, Scorer
 from .early_stopping import Best, require_finite
 from .keras_graphs import trace_prediction, trace_training
 from .keras_inputs import Batches, Inputs
+from .keras_state import KerasState
 from .memory import Halving
 from .pace import Pace
 from .ragged import buckets, cut
@@ -44,11 +46,12 @@ class KerasClassifier:
         self._multilabel = context.task.kind == "multilabel"
         self._fitted: Any = None
         self._training, self._asking = Halving("trained on"), Halving("answered")
+        self._resumed: Sequence[str] = ()
 
     @property
     def notes_(self) -> tuple[str, ...]:
         """What is to be said of the fit and of answers since."""
-        return (*self._inputs.notes, *self._training.notes, *self._asking.notes)
+        return (*self._inputs.notes, *self._resumed, *self._training.notes, *self._asking.notes)
 
     def fit(
         self,
@@ -83,16 +86,20 @@ class KerasClassifier:
         best = Best(patience, self._fitted.get_weights, self._fitted.set_weights) if patience else None
         epochs = int(self._config["epochs"])
         pace = Pace(epochs * -(-len(targets) // int(self._config["batch_size"])), report)
-        for epoch in range(1, epochs + 1):
+        kept = self._checkpoint(best, pace, rng, epochs)
+        for epoch in range(kept.resume() + 1, epochs + 1):
             loss = self._train((rows, targets, weights), rng, epoch, pace)
             answer = self._answer(validation)
             values = {"loss": loss, "val_loss": log_loss(y_val, answer), "val_score": float(scorer(y_val, answer))}
             pace.tell(values)
             watched = values["val_score"] if self._config["monitor"] == "metric" else -values["val_loss"]
-            if best is not None and best.stops(epoch, watched):
+            stops = best is not None and best.stops(epoch, watched)
+            kept.keep(epoch, over=stops)
+            if stops:
                 break
         if best is not None:
             best.restore()
+        self._resumed = kept.notes
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -118,6 +125,13 @@ class KerasClassifier:
         trace_prediction(self._fitted)
         self._inputs.load(folder)
         return self
+
+    def _checkpoint(self, best: Best | None, pace: Pace, rng: np.random.Generator, epochs: int) -> Checkpoint:
+        counters = [(halving, ("rows", "notes")) for halving in (self._training, self._asking)]
+        state = KerasState(self._fitted, best, pace, rng, counters)
+        place = self._context.checkpoints
+        subject = [] if place is None else [self._context.device, self._context.threads, state.subject]
+        return Checkpoint(place, state, subject, epochs)
 
     @property
     def _balanced(self) -> bool:

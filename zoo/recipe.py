@@ -89,7 +89,13 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
 
 
 class Clock(Pace):
-    """A pace that moves the learning rates as well."""
+    """A pace that moves the learning rates as well.
+
+    Attributes
+    ----------
+    schedule
+        torch's scheduler, which moves them.
+    """
 
     def __init__(self, recipe: Recipe, total: int, optimizer: Any, report: Report | None) -> None:
         import torch
@@ -97,10 +103,13 @@ class Clock(Pace):
         super().__init__(total, report)
         kinds = torch.optim.lr_scheduler
         self._steps = self._epochs = None
+        self.schedule: Any
         if recipe.schedule == "plateau":
             self._epochs = kinds.ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_EPOCHS)
+            self.schedule = self._epochs
         else:
             self._steps = kinds.LambdaLR(optimizer, lambda step: rate_factor(step, total, recipe.warmup))
+            self.schedule = self._steps
 
     def advance(self) -> None:
         """Count a step, and move rates that fall by the step."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..datasets.core import Kind
+from .checkpoints import Checkpoint, Checkpoints, Counters
 from .core import Report
 from .crew import Crew, crew_of
 from .early_stopping import Best, require_finite
@@ -19,6 +20,7 @@ from .lanes import dealt, lanes, one_by_one
 from .losses import Loss
 from .memory import Halving, out_of_memory
 from .recipe import Clock, Recipe, parameter_groups
+from .training_state import TrainingState, best_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -120,6 +122,21 @@ class Trainer:
         self._draws = [torch.Generator().manual_seed(torch.initial_seed() + lane) for lane in range(self._threads)]
         self._each, self._lanes_proven = one_by_one, False
         self._forward = torch.compile(network, dynamic=True) if recipe.compile else network
+        self._checkpoints: Checkpoints | None = None
+        self._also: tuple[Counters, ...] = ()
+
+    def keep_in(self, checkpoints: Checkpoints | None, *also: Counters) -> None:
+        """Keep each epoch of `fit` in `checkpoints`, and go on from there if it was begun before; None keeps nothing.
+
+        Parameters
+        ----------
+        also
+            What of the caller's changes from epoch to epoch.
+        """
+        self._checkpoints, self._also = checkpoints, also
+        if checkpoints is not None and self.recipe.gpus > 1:
+            self._checkpoints = None  # the helpers' generators are theirs
+            self.notes.append(f"no checkpoint: with gpus={self.recipe.gpus} a training does not go on")
 
     def fit(
         self,
@@ -158,7 +175,11 @@ class Trainer:
         plan = data.plan(0, size)
         best, stops = best_of(self.network, recipe.patience), False
         clock = Clock(recipe, recipe.epochs * len(plan), self.optimizer, report)
-        for epoch in range(recipe.epochs):
+        kept = self._checkpoint(best, clock)
+        done = kept.resume()
+        if 0 < done < recipe.epochs:
+            plan = data.plan(done, size)
+        for epoch in range(done, recipe.epochs):
             self.loss = self.losses_of_cycles[epoch * len(self.losses_of_cycles) // recipe.epochs]
             with lanes(self._threads) as self._each:
                 values = {"loss": self._epoch(epoch, plan, data, clock)}
@@ -174,10 +195,21 @@ class Trainer:
                 self.notes.append(
                     f"stopped after epoch {epoch + 1} of {recipe.epochs}: none better than {best.epoch + 1}"
                 )
+            kept.keep(epoch + 1, over=stops)
+            if stops or epoch + 1 == recipe.epochs:
                 break
-            if epoch + 1 < recipe.epochs:
-                plan = data.plan(epoch + 1, size)
+            plan = data.plan(epoch + 1, size)
         best.restore()
+        self.notes += kept.notes
+
+    def _checkpoint(self, best: Best, clock: Clock) -> Checkpoint:
+        import torch
+
+        mine = (self, ("losses", "notes", "rows_at_once", "_threads", "_lanes_proven"))
+        state = TrainingState(self.network, self.optimizer, best, clock, self._draws, (mine, *self._also))
+        place = [torch.__version__, self.device, self.recipe.number_format, torch.get_num_threads()]
+        subject = [] if self._checkpoints is None else [place, state.subject]
+        return Checkpoint(self._checkpoints, state, subject, self.recipe.epochs)
 
     def _epoch(self, epoch: int, plan: Sequence[np.ndarray], data: Data, clock: Clock) -> float:
         """Return the mean loss of one epoch's steps."""
@@ -298,27 +330,6 @@ def _require_finite(losses: Sequence[Tensor], epoch: int) -> None:
     recent = torch.stack(list(losses[-LOOK_EVERY:])).cpu().tolist()
     for step, loss in enumerate(recent, start=len(losses) - len(recent) + 1):
         require_finite(loss, epoch + 1, step)
-
-
-def _changing(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from ((name, held) for name, held in network.named_parameters() if held.requires_grad)
-    yield from network.named_buffers()
-
-
-def best_of(network: nn.Module, patience: int) -> Best:
-    """Return a holder of the best epoch's weights, on the CPU: those that training changes."""
-
-    def copy() -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in _changing(network)}
-
-    def put(weights: Mapping[str, Tensor]) -> None:
-        import torch
-
-        with torch.no_grad():
-            for name, tensor in _changing(network):
-                tensor.copy_(weights[name])
-
-    return Best(patience, copy, put)
 
 
 def answers(
