@@ -49,6 +49,10 @@ class Job:
         Whether only the probabilities of the validation and test folds are wanted: a trial of a study.
     rows
         A file with the numbers of the training rows to fit on (.npy, sorted); "" for all.
+    gpus
+        How many GPUs the process is to have; on the device "cpu" none.
+    tf32
+        Whether products of float32 are computed in TF32 on a GPU; None leaves that to the framework.
     """
 
     model: str
@@ -69,6 +73,8 @@ class Job:
     temporary: str
     trial: bool = False
     rows: str = ""
+    gpus: int = 0
+    tf32: bool | None = None
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""
@@ -102,6 +108,7 @@ class Outcome:
     parameters: int | None = None
     notes: tuple[str, ...] = ()
     no_space: bool = False
+    precision: Mapping[str, bool] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write the outcome: the last thing that a cell's process does."""

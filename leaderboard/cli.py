@@ -65,13 +65,20 @@ def run(
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Cells side by side; threads are divided among them.")] = 1,
+    jobs: Annotated[
+        str, typer.Option(metavar="N|auto", help="Cells side by side; threads are divided. auto: measured here.")
+    ] = "1",
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
     memory_gb: Annotated[
         Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
     ] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cells_per_gpu: Annotated[int, typer.Option(help="Cells that may share a GPU.")] = 1,
+    share_gpus: Annotated[bool, typer.Option("--share-gpus", help="Use GPUs that other processes use too.")] = False,
+    tf32: Annotated[
+        Optional[bool], typer.Option(help="Products of float32 on a GPU in TF32 (default: as the framework does).")  # noqa: UP045
+    ] = None,
     trials: Trials = None,
     tune_time: TuneTime = None,
     storage: Storage = None,
@@ -86,6 +93,7 @@ def run(
     from ..benchmarks.runner import run_suite
 
     options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
+    options.update({"cells_per_gpu": cells_per_gpu, "share_gpus": share_gpus, "tf32": tf32})
     given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads, "trials": trials}
     given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner}
     given |= {"results": results or default_results(), "set": _settings(setting or []), "fractions": fractions}
@@ -179,12 +187,17 @@ def hardware(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show this machine's hardware class and its two calibrations."""
+    """Show this machine's hardware class, its two calibrations, and its GPUs with who uses them."""
+    from dataclasses import asdict
+
+    from ..benchmarks.gpus import visible
     from ..benchmarks.hardware import choose_device, measure
     from .cards import hardware_table
 
-    found = measure(choose_device(device))
-    print_list(as_json, found.as_json(), lambda: hardware_table(found))
+    found = measure(chosen := choose_device(device))
+    there = visible() if chosen == "cuda" else ()
+    values = {**found.as_json(), "visible_gpus": [asdict(each) for each in there]}
+    print_list(as_json, values, lambda: hardware_table(found, there))
 
 
 @app.command()
