@@ -138,7 +138,10 @@ class _Run:
 
         def measure() -> Mapping[int, float]:
             what = "measuring how many cells to run side by side"
-            with self._console.status(what) if is_live(self._console) else contextlib.nullcontext():
+            if not is_live(self._console):
+                self._console.print(f"  … {what}", markup=False, highlight=False)
+                return measured(self._hardware, request.threads)
+            with self._console.status(what):
                 return measured(self._hardware, request.threads)
 
         return choose(Work(work[False], work[True], self._seats, needs), request.threads, default_memory_gb(), measure)

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from zoobench.benchmarks import run
 from zoobench.benchmarks.engines.gpu_leases import GpuLeases, Lease
+from zoobench.benchmarks.engines.local import LocalEngine
 from zoobench.benchmarks.engines.servers import computes_on, environment
 from zoobench.benchmarks.gpus import Gpu, VisibleGpu, choose, visible
-from zoobench.benchmarks.hardware import measure
+from zoobench.benchmarks.hardware import Hardware, measure
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.store import Results, read_record
 from zoobench.datasets.support.errors import UserError
@@ -193,6 +194,14 @@ def test_cells_share_a_gpu_where_that_is_asked_for_and_spread_first(tmp_path: Pa
     assert [lease and lease.gpus[0].index for lease, _ in found] == ["0", "1", "0", "1", None]
     for _, context in found:
         context.__exit__(None, None, None)  # type: ignore[attr-defined]
+
+
+def test_each_kind_of_gpu_is_a_place(tmp_path: Path) -> None:
+    machine = Hardware("cpu", 2, 24, Gpu("NVIDIA H100", 80, "1"), 100.0, 10.0, gpus=3)
+    other = VisibleGpu("9", "GPU-9", Gpu("Tesla T4", 15, "1"), 0.0, 16.1)
+    engine = LocalEngine("cuda", machine, [*gpus(2), other])
+    assert [place.class_id[-15:] for place in engine.places] == ["nvidia-h100-80g", "4g-tesla-t4-15g"]
+    assert LocalEngine("cpu", machine, [other]).places == (machine,)
 
 
 HOLDER = """

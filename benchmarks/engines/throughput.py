@@ -73,9 +73,9 @@ def _layer(threads: int) -> Callable[[], object]:
 
     def layer() -> object:
         with torch.inference_mode():
-            parts = (x @ mix).view(-1, 128, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-            seen = functional.scaled_dot_product_attention(*parts).transpose(1, 2).reshape(TOKENS, WIDTH)
-            states = functional.layer_norm(x + seen @ out, [WIDTH])
+            query, key, value = (x @ mix).view(-1, 128, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4).unbind()
+            seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+            states = functional.layer_norm(x + seen.reshape(TOKENS, WIDTH) @ out, [WIDTH])
             return functional.layer_norm(states + functional.gelu(states @ up) @ down, [WIDTH])
 
     return layer
