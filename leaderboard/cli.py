@@ -28,6 +28,7 @@ from .console import (
 )
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
+from .device_options import CellsPerGpu, Jobs, ShareGpus, Tf32
 from .ensemble_cli import ensemble
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
@@ -65,20 +66,16 @@ def run(
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
     ] = None,
-    jobs: Annotated[
-        str, typer.Option(metavar="N|auto", help="Cells side by side; threads are divided. auto: measured here.")
-    ] = "1",
+    jobs: Jobs = "1",
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
     memory_gb: Annotated[
         Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
     ] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    cells_per_gpu: Annotated[int, typer.Option(help="Cells that may share a GPU.")] = 1,
-    share_gpus: Annotated[bool, typer.Option("--share-gpus", help="Use GPUs that other processes use too.")] = False,
-    tf32: Annotated[
-        Optional[bool], typer.Option(help="Products of float32 on a GPU in TF32 (default: as the framework does).")  # noqa: UP045
-    ] = None,
+    cells_per_gpu: CellsPerGpu = 1,
+    share_gpus: ShareGpus = False,
+    tf32: Tf32 = None,
     trials: Trials = None,
     tune_time: TuneTime = None,
     storage: Storage = None,

@@ -314,7 +314,7 @@ def test_cells_have_a_gpu_of_their_own_and_others_go_on(machine: Install, tmp_pa
         **dict.fromkeys(("a1", "a2", "a3", "a4"), '"torch"'), "both": '"torch", gpus=2',
         **dict.fromkeys(("c1", "c2"), '"scikit-learn"'),
     }  # fmt: skip
-    plugin = telling(tmp_path / "telling.py", frameworks, nap=0.4)
+    plugin = telling(tmp_path / "telling.py", frameworks, nap=1.5)
     common = {"task": "tiny", "plugin": [tiny, plugin], "quiet": True, "device": "cuda"}
     run(model=list(frameworks), jobs=4, results=tmp_path / "r", **common)  # type: ignore[arg-type]
     records = {record.model: record for record in map(read_record, Results(tmp_path / "r").record_paths())}
@@ -332,8 +332,8 @@ def test_cells_have_a_gpu_of_their_own_and_others_go_on(machine: Install, tmp_pa
         assert (found[name]["seen"] == "-1") == (name[0] == "c")
         assert record.hardware["gpus"] == 2
         assert record.hardware["gpu"]["cuda"] == "12.8"
-    last = max(each["end"] for each in on_gpu)
-    assert all(found[name]["end"] < last for name in ("c1", "c2")), "cells that need no GPU go on meanwhile"
+    first_end = min(each["end"] for each in on_gpu)
+    assert all(found[name]["start"] < first_end for name in ("c1", "c2")), "cells that need no GPU go on meanwhile"
     assert os.environ.get("CUDA_VISIBLE_DEVICES") is None
 
 
