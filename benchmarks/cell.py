@@ -35,6 +35,8 @@ class Cell:
         How the configuration is searched for, from `config` on: the budget and the space; empty where it is not.
     fraction
         The part of the training rows that it is fitted on; a cell of the whole is named as before there were others.
+    tf32
+        Whether a GPU computes products of float32 in TF32; None, and no part of the name, where nobody said.
     """
 
     task: str
@@ -52,6 +54,7 @@ class Cell:
     folders: Mapping[str, str]
     tuning: Mapping[str, Scalar | None] = field(default_factory=dict)
     fraction: float = 1.0
+    tf32: bool | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -86,6 +89,7 @@ class Cell:
             "metric": self.primary_metric,
             "folders": dict(self.folders),
             **({} if self.fraction == 1 else {"fraction": self.fraction}),
+            **({} if self.tf32 is None else {"tf32": self.tf32}),
         }
         if self.tuning:
             parts["tuning"] = dict(self.tuning)

@@ -19,7 +19,7 @@ from ..datasets.layout import SealedTest, load_ids, load_training
 from ..zoo.adapter import LOSSES, OPTIMIZER
 from .cell import record_key
 from .engines.base import Ending, Engine
-from .engines.servers import server_of
+from .engines.servers import computes_on, server_of
 from .hardware import Hardware, revision, versions
 from .job import ARTEFACT, LOG, Event, Outcome
 from .launch import Launcher, read_probabilities
@@ -198,7 +198,7 @@ class Executor:
             for name in (LOG, ARTEFACT, LOSSES, OPTIMIZER):
                 if (scratch / name).exists():
                     (scratch / name).rename(staged / name)
-            wall = time.monotonic() - start
+            wall = time.monotonic() - start - ending.waited_s
             rest = {"history": _finite(history), "wall": wall, "ending": ending, "tuned": tuned}
             record = self._record(planned, outcome, rest, scored)
             write_outputs(record, staged)
@@ -241,7 +241,8 @@ class Executor:
         cell, card = planned.cell, planned.card
         timings = {**outcome.timings, "prepare": planned.prepare_s, "wall": rest.get("wall", 0.0)}
         ending: Ending | None = rest.get("ending")
-        measured: dict[str, Any] = {"beside": ending.beside if ending else 0}
+        measured: dict[str, Any] = {"precision": dict(outcome.precision)}
+        measured |= {"beside": ending.beside, "gpus": list(ending.gpus)} if ending else {}
         if outcome.memory:
             measured["memory"] = _memory(outcome, ending)
         if scored is not None:
@@ -271,7 +272,7 @@ class Executor:
             preset=cell.preset,
             mode="tuned" if cell.tuning else "default",
             config=dict(cell.config),
-            settings=dict(cell.settings),
+            settings=dict(cell.settings) | ({} if cell.tf32 is None else {"tf32": cell.tf32}),
             folders=dict(cell.folders),
             overlap=planned.model.card.overlap(cell.task, cell.config),
             seed=cell.seed,
@@ -292,7 +293,7 @@ class Executor:
             "key": record_key(fit_key, place.class_id),
             "hardware_class": place.class_id,
             "hardware": place.as_json(),
-            "device": self._request.device,
+            "device": computes_on(planned.model.card, planned.cell.config, self._request.device),
             "threads": self.launcher.threads,
             "timeout_s": self._request.timeout,
             "memory_limit_gb": self._request.memory_gb,

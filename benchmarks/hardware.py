@@ -17,17 +17,7 @@ from typing import Any
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import read_json, sha256_json, write_json
 from ..datasets.support.folders import cache_root
-
-GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU: its name, memory in GiB, and driver."""
-
-    name: str
-    memory_gib: int
-    driver: str
+from .gpus import GIB, Gpu, visible
 
 
 @dataclass(frozen=True)
@@ -42,6 +32,8 @@ class Hardware:
         float32 matrix product of 2,048 x 2,048 by NumPy on all cores, best of five.
     memory_gb_per_s
         Copying 256 MB, bytes read and written, best of five.
+    gpus
+        How many GPUs this process may use; a cell has one of its own, so they are no part of the class.
     """
 
     cpu: str
@@ -50,6 +42,7 @@ class Hardware:
     gpu: Gpu | None
     matmul_gflops: float
     memory_gb_per_s: float
+    gpus: int = 0
 
     @property
     def label(self) -> str:
@@ -85,28 +78,8 @@ def choose_device(wanted: str) -> str:
 
 
 def gpu() -> Gpu | None:
-    """Return the NVIDIA GPU that a process would use first, or None where none is visible or no driver answers."""
-    import pynvml
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
-    if visible in {"", "-1"}:
-        return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        if not pynvml.nvmlDeviceGetCount():
-            return None
-        by_number = visible.isdigit()
-        handle = (
-            pynvml.nvmlDeviceGetHandleByIndex(int(visible)) if by_number else pynvml.nvmlDeviceGetHandleByUUID(visible)
-        )
-        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-        name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
-        return Gpu(str(name), round(memory / GIB), str(driver))
-    finally:
-        pynvml.nvmlShutdown()
+    """Return what the NVIDIA GPU is that a process would use first; None where none is visible or no driver answers."""
+    return next((each.kind for each in visible()), None)
 
 
 def cores() -> int:
@@ -120,13 +93,10 @@ def measure(device: str) -> Hardware:
     """Return this machine's hardware as cells on `device` see it; the calibrations are made once and kept."""
     import psutil
 
-    parts: dict[str, Any] = {
-        "cpu": _cpu_name(),
-        "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / GIB),
-        "gpu": gpu() if device == "cuda" else None,
-    }
-    identity = {**parts, "gpu": None, "node": platform.node()}
+    found = visible() if device == "cuda" else ()
+    machine = {"cpu": _cpu_name(), "cores": cores(), "memory_gib": round(psutil.virtual_memory().total / GIB)}
+    parts: dict[str, Any] = {**machine, "gpu": found[0].kind if found else None, "gpus": len(found)}
+    identity = {**machine, "gpu": None, "node": platform.node()}
     path = cache_root() / "hardware" / f"{sha256_json(identity)[:16]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         known: dict[str, Any] = read_json(path)

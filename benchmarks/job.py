@@ -51,6 +51,10 @@ class Job:
         A file with the numbers of the training rows to fit on (.npy, sorted); "" for all.
     checkpoint
         The folder of the cell's checkpoints, and what their names begin with (``FOLDER/FIT_KEY``); "" for none.
+    gpus
+        How many GPUs the process is to have; on the device "cpu" none.
+    tf32
+        Whether products of float32 are computed in TF32 on a GPU; None leaves that to the framework.
     """
 
     model: str
@@ -72,6 +76,8 @@ class Job:
     trial: bool = False
     rows: str = ""
     checkpoint: str = ""
+    gpus: int = 0
+    tf32: bool | None = None
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""
@@ -105,6 +111,7 @@ class Outcome:
     parameters: int | None = None
     notes: tuple[str, ...] = ()
     no_space: bool = False
+    precision: Mapping[str, bool] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write the outcome: the last thing that a cell's process does."""

@@ -15,7 +15,7 @@ from ..datasets.folds import split_path
 from ..datasets.support.folders import cache_root
 from .cell import Cell
 from .engines.base import Ending, Engine, Limits, Listener
-from .engines.servers import server_of
+from .engines.servers import computes_on, gpus_of, server_of
 from .job import PROBABILITIES as RAW
 from .job import ROWS, Job, Outcome
 from .options import Request
@@ -36,7 +36,7 @@ class Launcher:
 
     def __init__(self, request: Request, engine: Engine, features: Path) -> None:
         self._request, self._engine, self._features = request, engine, features
-        self.side_by_side = request.jobs
+        self.side_by_side = 1
 
     @property
     def threads(self) -> int:
@@ -71,10 +71,10 @@ class Launcher:
         """
         temporary(scratch).mkdir(mode=0o700)
         limits = Limits(self._request.timeout, self._request.memory_gb)
-        job = self._job(planned, cell, scratch, trial)
+        job, server = self._job(planned, cell, scratch, trial), server_of(planned.model.card, cell.config)
         if checkpoints is not None:
             job = replace(job, checkpoint=str(checkpoints / cell.fit_key))
-        ending = self._engine.run(job, server_of(planned.model.card, cell.config), limits, listen)
+        ending = self._engine.run(job, server, limits, listen)
         outcome = judge(ending, Outcome.read(scratch), limits)
         if outcome.no_space:
             raise OSError(errno.ENOSPC, outcome.reason, str(scratch))
@@ -83,7 +83,7 @@ class Launcher:
         return outcome, ending
 
     def _job(self, planned: Planned, cell: Cell, scratch: Path, trial: bool) -> Job:
-        prepared = planned.prepared
+        prepared, device = planned.prepared, computes_on(planned.model.card, cell.config, self._request.device)
         return Job(
             model=cell.model,
             module=planned.model.module,
@@ -91,7 +91,7 @@ class Launcher:
             card=as_mapping(planned.card),
             protocol=cell.protocol,
             seed=cell.derived_seed,
-            device=self._request.device,
+            device=device,
             threads=self.threads,
             plugins=tuple(str(path) for path in self._request.plugins),
             source_sha256=cell.source_sha256,
@@ -101,13 +101,15 @@ class Launcher:
             scope={
                 "data": prepared.fingerprint,
                 "hardware": self._engine.places[0].class_id,
-                "device": self._request.device,
+                "device": device,
                 "threads": self.threads,
             },
             out=str(scratch),
             temporary=str(temporary(scratch)),
             trial=trial,
             rows="" if planned.subset is None else str(_write_rows(scratch / ROWS, planned.subset)),
+            gpus=gpus_of(cell.config, device),
+            tf32=cell.tf32,
         )
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ..datasets import own
 from ..datasets.core import TASKS
@@ -15,8 +15,9 @@ from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
 from ..zoo.core import MODELS, split_name
 from .budget import Budget, asked_budget
-from .engines.servers import server_of
+from .engines.servers import computes_on, server_of
 from .fractions import WHOLE, parse_fractions
+from .gpus import VisibleGpu, choose, visible
 from .hardware import choose_device, cores
 from .metrics import METRICS
 
@@ -45,7 +46,13 @@ class RunOptions(_Named, total=False):
     fractions
         Parts of the training rows to fit on, such as ``"0.1,0.25,0.5,1"`` or numbers: a learning curve.
     jobs
-        Cells side by side; threads are divided among them.
+        Cells side by side, among which threads are divided; "auto" chooses by a measurement of this machine.
+    cells_per_gpu
+        Cells that may share a GPU; each has one of its own by default.
+    share_gpus
+        Use GPUs that other processes use too.
+    tf32
+        Whether a GPU computes products of float32 in TF32; by default as each framework does.
     timeout
         Seconds of wall time a cell.
     memory_gb
@@ -72,7 +79,10 @@ class RunOptions(_Named, total=False):
     model: str | Sequence[str]
     seed: int | Sequence[int]
     fractions: str | float | Sequence[float]
-    jobs: int
+    jobs: int | str
+    cells_per_gpu: int
+    share_gpus: bool
+    tf32: bool | None
     timeout: float
     memory_gb: float | None
     threads: int
@@ -91,13 +101,25 @@ class RunOptions(_Named, total=False):
 
 @dataclass(frozen=True)
 class Request:
-    """A checked run: every name is known, every number makes sense; `resplit` are TOMLs to deal anew."""
+    """A checked run: every name is known, every number makes sense.
+
+    Attributes
+    ----------
+    jobs
+        Cells side by side; "auto" is chosen when the cells are known.
+    resplit
+        TOMLs to deal anew.
+    gpus
+        Those that cells are given, the best first; none where no cell computes on one.
+    remarks
+        What a person should know before the first cell begins.
+    """
 
     title: str
     tasks: tuple[str, ...]
     models: tuple[str, ...]
     seeds: tuple[int, ...]
-    jobs: int
+    jobs: int | Literal["auto"]
     timeout: float
     memory_gb: float | None
     threads: int
@@ -111,6 +133,10 @@ class Request:
     budget: Budget | None = None
     fractions: tuple[float, ...] = WHOLE
     checkpoint: bool = False
+    gpus: tuple[VisibleGpu, ...] = ()
+    cells_per_gpu: int = 1
+    tf32: bool | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def suites() -> dict[str, Path]:
@@ -143,25 +169,19 @@ def check(suite: str, options: RunOptions) -> Request:
     fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
-    threads = options.get("threads")
-    threads = cores() if threads is None else threads
-    numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
-    memory = options.get("memory_gb", None)
-    for name, number in [*numbers.items(), ("memory-gb", 1 if memory is None else memory)]:
-        if not 0 < number < math.inf:
-            raise UserError(f"--{name} {number:g} must be more than 0, and finite")
-    if threads > cores():
-        raise UserError(f"--threads {threads} is more than the {cores()} cores that this process may use")
+    jobs, threads, timeout, memory = _numbers(options)
+    device = choose_device(options.get("device", "auto"))
+    gpus, remarks = _gpus(options, device, models)
     return Request(
         title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
         models=tuple(dict.fromkeys(models)),
         seeds=seeds,
-        jobs=numbers["jobs"],
-        timeout=float(numbers["timeout"]),
-        memory_gb=memory if memory is not None else default_memory_gb(),
+        jobs=jobs,
+        timeout=timeout,
+        memory_gb=memory,
         threads=threads,
-        device=choose_device(options.get("device", "auto")),
+        device=device,
         results=Path(options.get("results", default_results())).expanduser().absolute(),
         plugins=plugins,
         settings=dict(options.get("set", {})),
@@ -171,7 +191,45 @@ def check(suite: str, options: RunOptions) -> Request:
         budget=asked_budget(options, {model: MODELS.get(split_name(model)[0]).card for model in models}),
         fractions=fractions,
         checkpoint=options.get("checkpoint", False),
+        gpus=gpus,
+        cells_per_gpu=options.get("cells_per_gpu", 1),
+        tf32=options.get("tf32"),
+        remarks=tuple(remarks),
     )
+
+
+def _numbers(options: RunOptions) -> tuple[int | Literal["auto"], int, float, float]:
+    """Return jobs, threads, timeout and GB of memory."""
+    jobs, threads, memory = _jobs(options.get("jobs", 1)), options.get("threads"), options.get("memory_gb")
+    threads = cores() if threads is None else threads
+    memory = default_memory_gb() if memory is None else memory
+    numbers = {"threads": threads, "timeout": options.get("timeout", TIMEOUT_S), "memory-gb": memory}
+    numbers |= {"jobs": 1 if jobs == "auto" else jobs, "cells-per-gpu": options.get("cells_per_gpu", 1)}
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise UserError(f"--{name} {number:g} must be more than 0, and finite")
+    if threads > cores():
+        raise UserError(f"--threads {threads} is more than the {cores()} cores that this process may use")
+    return jobs, threads, float(numbers["timeout"]), memory
+
+
+def _jobs(asked: int | str) -> int | Literal["auto"]:
+    if asked == "auto":
+        return "auto"
+    try:
+        return int(asked)
+    except ValueError:
+        raise UserError(f"--jobs {asked} is no whole number of cells side by side, and not auto") from None
+
+
+def _gpus(options: RunOptions, device: str, models: Sequence[str]) -> tuple[tuple[VisibleGpu, ...], list[str]]:
+    """Return the GPUs of a run, and what is to be said of them."""
+    cards = [MODELS.get(split_name(model)[0]).card for model in models]
+    if device != "cuda" or not any(computes_on(card, card.default, device) == "cuda" for card in cards):
+        if options.get("tf32") is not None:
+            raise UserError("--tf32 and --no-tf32 are about products on a GPU, and none of these cells computes on one")
+        return (), []
+    return choose(visible(), options.get("device", "auto"), share=options.get("share_gpus", False))
 
 
 def _seeds(options: RunOptions, suite: Mapping[str, Any]) -> tuple[int, ...]:

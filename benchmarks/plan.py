@@ -19,6 +19,7 @@ from ..datasets.support.errors import UnavailableError, UserError
 from ..datasets.support.files import sha256_file, sha256_json
 from ..zoo.core import MODELS, Config, Model, ModelCard, Scalar, missing_modules, split_name
 from .cell import Cell, source_fingerprint
+from .engines.servers import computes_on
 from .fractions import WHOLE, check_subset, nested_subset, subset_seed
 from .options import Request
 from .record import Status
@@ -97,7 +98,7 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
         sources = (*raw_folders(TASKS.entries()), *task.sources())
         for (seed, fraction), subset in subsets.items():
             for wanted in request.models:
-                model, cell = _cell(wanted, card, prepared, (seed, fraction), request.settings)
+                model, cell = _cell(wanted, card, prepared, (seed, fraction), request)
                 obstacle = _obstacle(model, card, cell)
                 planned = Planned(cell, card, model, prepared, seconds, sources, obstacle, subset=subset)
                 cells += [planned, *_tuned(planned, request)]
@@ -147,12 +148,12 @@ def _tuned(planned: Planned, request: Request) -> list[Planned]:
 
 
 def _cell(
-    name: str, card: TaskCard, prepared: Prepared, drawn: tuple[int, float], settings: Mapping[str, Scalar]
+    name: str, card: TaskCard, prepared: Prepared, drawn: tuple[int, float], request: Request
 ) -> tuple[Model, Cell]:
     """Return a model and its cell; `drawn` is its seed, and its fraction of the training rows."""
     base, preset = split_name(name)
     model = MODELS.get(base)
-    mine = {key: value for key, value in settings.items() if key in model.card.default}
+    mine = {key: value for key, value in request.settings.items() if key in model.card.default}
     usual = model.card.configure(preset)
     config, folders = _with_folders(model.card, model.card.configure(preset, mine))
     cell = Cell(
@@ -170,6 +171,7 @@ def _cell(
         primary_metric=card.primary_metric,
         folders=folders,
         fraction=drawn[1],
+        tf32=request.tf32 if computes_on(model.card, config, request.device) == "cuda" else None,
     )
     return model, cell
 

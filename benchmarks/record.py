@@ -57,7 +57,11 @@ class Speed(_Frozen):
 
 
 class Memory(_Frozen):
-    """Peak memory in GB (10^9 bytes): what the cell added, and the warm process it forked from."""
+    """Peak memory in GB (10^9 bytes): what the cell added, and the warm process it forked from.
+
+    `gpu_gb` is what the framework's allocator held of the cell's GPUs; of a training that is dealt to several, on the
+    first. The driver's own, some 0.5 GB a process, is not in it.
+    """
 
     added_gb: NonNegative
     baseline_gb: NonNegative
@@ -170,6 +174,8 @@ class Record(_Frozen):
     hardware_class: str
     hardware: dict[str, Any]
     device: str
+    gpus: list[str] = Field([], description="UUIDs of the GPUs that it had")
+    precision: dict[str, bool] = Field({}, description="on a GPU: whether float32 products were computed in TF32")
     threads: int
     overlap: str = Field("", description="the setting by which the weights had seen this task's test fold")
     beside: int = Field(0, description="other cells that ran at the same time")

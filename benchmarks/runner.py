@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -11,13 +13,14 @@ from rich.console import Console
 
 from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
+from .division import NEEDS_GB, Chosen, Work, choose, measured
 from .engines.base import Engine
 from .engines.local import LocalEngine
-from .engines.servers import server_of
+from .engines.servers import computes_on, server_of
 from .execute import Attempt, Executor
 from .hardware import Hardware, measure
 from .history import expected_seconds
-from .options import Request, RunOptions, check
+from .options import Request, RunOptions, check, default_memory_gb
 from .plan import Planned, plan
 from .progress import Display, is_live
 from .record import FAULTS, Record
@@ -87,7 +90,8 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
 class _Run:
     def __init__(self, request: Request, results: Results, hardware: Hardware, console: Console) -> None:
         self._request, self._console = request, console
-        self._engine: Engine = LocalEngine(request.device, hardware)
+        self._hardware, self._lines, self._jobs = hardware, list(request.remarks), 1
+        self._engine: Engine = LocalEngine(request.device, hardware, request.gpus, request.cells_per_gpu)
         self._executor = Executor(request, results, self._engine, cache_root() / "features")
 
     def all(self, cells: Sequence[Planned], finished: Finished) -> None:
@@ -96,7 +100,8 @@ class _Run:
         todo = {self._name(planned): planned for planned in cells if id(planned) not in standing}
         if self._executor.tuner is not None:
             self._executor.tuner.check(todo.values())
-        self._share(cells)
+        if todo:
+            self._share(cells)
         self._announce(len(todo), finished)
         if not todo:
             return
@@ -110,12 +115,46 @@ class _Run:
 
         All cells count, so that a run that goes on where it was stopped gives the rest the threads of the first ones.
         """
-        jobs = self._request.jobs
-        side_by_side = min(jobs, max(1, len(cells)))
+        on_gpu = sum(map(self._on_gpu, cells))
+        chosen = self._chosen(cells) if self._request.jobs == "auto" else None
+        self._jobs = jobs = chosen.jobs if chosen else int(self._request.jobs)
+        side_by_side = max(1, min(jobs, len(cells) - on_gpu + min(on_gpu, self._seats)))
         if self._executor.tuner is not None:
-            self._executor.tuner.workers = jobs // side_by_side
-            side_by_side *= self._executor.tuner.workers
+            workers = jobs // side_by_side
+            if on_gpu and on_gpu == len(cells):
+                workers = min(workers, max(1, self._seats // side_by_side))
+            self._executor.tuner.workers = workers
+            side_by_side *= workers
         self._executor.launcher.side_by_side = side_by_side
+        if chosen:
+            each = f"{(threads := self._executor.launcher.threads)} thread{'' if threads == 1 else 's'} each"
+            self._lines.append(f"--jobs auto: {side_by_side} side by side, {each} ({chosen.why})")
+
+    def _chosen(self, cells: Collection[Planned]) -> Chosen:
+        """Choose how many jobs there are, by a measurement where that can tell."""
+        request, work = self._request, Counter[bool]()
+        for planned in cells:
+            work[self._on_gpu(planned)] += request.budget.trials if planned.search and request.budget else 1
+        needs = max((NEEDS_GB[planned.model.card.framework] for planned in cells), default=1.0)
+
+        def measure() -> Mapping[int, float]:
+            what = "measuring how many cells to run side by side"
+            if not is_live(self._console):
+                self._console.print(f"  … {what}", markup=False, highlight=False)
+                return measured(self._hardware, request.threads)
+            with self._console.status(what):
+                return measured(self._hardware, request.threads)
+
+        return choose(Work(work[False], work[True], self._seats, needs), request.threads, default_memory_gb(), measure)
+
+    @property
+    def _seats(self) -> int:
+        """How many cells the GPUs have room for."""
+        return len(self._request.gpus) * self._request.cells_per_gpu
+
+    def _on_gpu(self, planned: Planned) -> bool:
+        device = computes_on(planned.model.card, planned.cell.config, self._request.device)
+        return bool(self._request.gpus) and device == "cuda"
 
     def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
         """Return what cells took before, in seconds of wall time; of a study its own progress tells more."""
@@ -139,6 +178,7 @@ class _Run:
         lines = [f"{self._request.title}: {cells}{kept}"]
         lines.append(f"  on {places}; results in {self._request.results}")
         lines += [f"  kept from before: {r.model} {r.status}: {r.reason}" for r in finished.faults]
+        lines += [f"  {line}" for line in self._lines]
         lines += [f"  left out: {line}" for line in finished.refused]
         for line in (*lines, *self._executor.problems):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -153,11 +193,21 @@ class _Run:
     def _pass(
         self, cells: dict[str, Planned], display: Display, finished: Finished, *, patient: bool
     ) -> dict[str, Planned]:
-        """Run cells `jobs` at a time; return those that another run had in hand."""
+        """Run cells `jobs` at a time; return those that another run had in hand.
+
+        As many cells as the GPUs have room for wait in a line of their own: the others go on meanwhile.
+        """
         busy: dict[str, Planned] = {}
-        pool = ThreadPoolExecutor(self._request.jobs, thread_name_prefix="cell")
+        lines = {True: max(1, min(self._jobs, self._seats)), False: self._jobs}
+        pools = {on_gpu: ThreadPoolExecutor(size, thread_name_prefix="cell") for on_gpu, size in lines.items()}
+        room = threading.Semaphore(self._jobs)
+
+        def one(name: str, planned: Planned) -> Attempt | None:
+            with room:
+                return self._one(name, planned, display, patient)
+
         try:
-            futures = {pool.submit(self._one, name, planned, display, patient): name for name, planned in cells.items()}
+            futures = {pools[self._on_gpu(each)].submit(one, name, each): name for name, each in cells.items()}
             waiting: set[Future[Attempt | None]] = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -170,9 +220,13 @@ class _Run:
         except BaseException:
             display.say("stopping the running cells")
             self._engine.stopping.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            for pool in pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
+            for pool in pools.values():
+                pool.shutdown()
             raise
-        pool.shutdown()
+        for pool in pools.values():
+            pool.shutdown()
         return busy
 
     def _one(self, name: str, planned: Planned, display: Display, patient: bool) -> Attempt | None:

@@ -178,7 +178,7 @@ class _Study:
             raise TrialFailedError(str(error)) from error
         cell = replace(planned.cell, config=config, tuning={})
         outcome, ending = self._launcher.run(planned, cell, scratch, _Listener(trial), trial=True)
-        trial.set_user_attr(SECONDS, time.monotonic() - start)
+        trial.set_user_attr(SECONDS, time.monotonic() - start - ending.waited_s)
         if ending.cause == "stopped":
             raise StoppedError
         if ending.cause == "pruned":

@@ -172,7 +172,9 @@ def _fit_key(record: Record) -> str | None:
         *("task", "protocol", "task_version", "data_fingerprint", "split_sha256", "model", "preset", "config"),
         *("settings", "seed", "source_sha256", "primary_metric", "fraction"),
     )
-    return Cell(**{name: getattr(record, name) for name in shared}, folders=folders).fit_key
+    tf32 = record.settings.get("tf32")  # of the run, and said among the settings
+    said = {name: getattr(record, name) for name in shared}
+    return Cell(**said, folders=folders, tf32=tf32 if isinstance(tf32, bool) else None).fit_key
 
 
 def _examine(look: _Look) -> None:

@@ -29,6 +29,7 @@ from ..zoo import adapter
 from ..zoo.checkpoints import Checkpoints
 from ..zoo.core import MODELS, Context, Model
 from ..zoo.features import FeatureCache
+from . import gpu_state
 from .cell import source_fingerprint
 from .job import ARTEFACT, EVENTS, LOG, PROBABILITIES, Event, Job, Outcome
 from .record import Status
@@ -79,7 +80,8 @@ def _outcome(job: Job) -> Outcome:
         return Outcome("unavailable", _first_line(error))
     except BaseException as error:
         traceback.print_exc()
-        return Outcome(*_blame(error), memory=_memory(baseline), no_space=is_no_space(error))
+        memory, full = _memory(baseline), is_no_space(error)
+        return Outcome(*_blame(error, memory), memory=memory, no_space=full, precision=gpu_state.precision())
 
 
 def _settle(out: Path) -> None:
@@ -145,6 +147,7 @@ class _Work:
         self.test_features = 0.0
 
     def run(self) -> Outcome:
+        gpu_state.set_tf32(self.job.tf32)
         with _timed(self.timings, "warmup"):
             model, estimator = self._build()
         self._tell(Event("loading"))
@@ -172,7 +175,7 @@ class _Work:
         self._tell(Event("saving"))
         notes = (*adapter.notes(estimator), *_save(estimator, self.out))
         size = adapter.count_parameters(estimator)
-        return Outcome("ok", "", self.timings, speed, memory, size, notes)
+        return Outcome("ok", "", self.timings, speed, memory, size, notes, precision=gpu_state.precision())
 
     def _write(self, found: Mapping[Fold, np.ndarray]) -> None:
         with (self.out / PROBABILITIES).open("wb") as stream:
@@ -353,19 +356,17 @@ def resident_gb(pid: int | str = "self") -> tuple[float, float]:
 
 
 def _memory(baseline: float) -> dict[str, float | None]:
-    peak = resident_gb()[1]
-    gpu = None
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        gpu = torch.cuda.max_memory_reserved() / GB
-    return {"added_gb": max(0.0, peak - baseline), "baseline_gb": baseline, "gpu_gb": gpu}
+    added = max(0.0, resident_gb()[1] - baseline)
+    return {"added_gb": added, "baseline_gb": baseline, "gpu_gb": gpu_state.peak_gb()}
 
 
-def _blame(error: BaseException) -> tuple[Status, str]:
-    """Return the status of an exception that a model raised, and its reason in words."""
+def _blame(error: BaseException, memory: Mapping[str, float | None]) -> tuple[Status, str]:
+    """Return the status of an exception that a model raised, and its reason in words; of memory, how full it was."""
     name, line = type(error).__name__, _first_line(error)
-    if isinstance(error, MemoryError) or name in {"OutOfMemoryError", "ResourceExhaustedError"}:
-        return "oom", f"out of memory: {line}" if line else "out of memory"
+    if gpu_state.ran_out(error):
+        # The exception still holds what filled the memory.
+        told = filter(None, [line, gpu_state.full(), f"the cell had added {memory['added_gb']:.2f} GB of main memory"])
+        return "oom", f"out of memory: {'; '.join(told)}"
     if isinstance(error, ModuleNotFoundError):
         return "unavailable", f"{line}: pip install {(error.name or '').partition('.')[0]}"
     if isinstance(error, UserError):

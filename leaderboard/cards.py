@@ -18,6 +18,7 @@ from ..zoo.core import MODELS, Choice, ModelCard, Range, split_name
 from ..zoo.settings import within
 
 if TYPE_CHECKING:
+    from ..benchmarks.gpus import VisibleGpu
     from ..benchmarks.hardware import Hardware
 
 
@@ -37,19 +38,25 @@ def model_table(cards: Sequence[ModelCard]) -> RenderableType:
     return table
 
 
-def hardware_table(hardware: Hardware) -> RenderableType:
-    """Return a machine as rows of name and value."""
-    gpu = hardware.gpu
+def hardware_table(hardware: Hardware, gpus: Sequence[VisibleGpu]) -> RenderableType:
+    """Return a machine as rows of name and value, a row for each GPU."""
+    rows = {f"GPU {each.index}" if len(gpus) > 1 else "GPU": _gpu(each) for each in gpus}
     return _facts(
         {
             "hardware class": hardware.class_id,
             "processor": f"{hardware.cpu}, {hardware.cores} cores",
             "memory": f"{hardware.memory_gib} GiB",
-            "GPU": f"{gpu.name}, {gpu.memory_gib} GiB, driver {gpu.driver}" if gpu else "none in use",
+            **(rows or {"GPU": "none in use"}),
             "matrix product": f"{hardware.matmul_gflops:g} GFLOP/s (float32, NumPy, all cores)",
             "memory copy": f"{hardware.memory_gb_per_s:g} GB/s",
         }
     )
+
+
+def _gpu(gpu: VisibleGpu) -> str:
+    kind = gpu.kind
+    what = f"{kind.name}, {kind.memory_gib} GiB, driver {kind.driver}, CUDA {kind.cuda}, {gpu.uuid}"
+    return f"{what}; used by {gpu.users}" if gpu.taken else f"{what}; free"
 
 
 def model_mapping(card: ModelCard) -> dict[str, Any]:

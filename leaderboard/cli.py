@@ -28,6 +28,7 @@ from .console import (
 )
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
+from .device_options import CellsPerGpu, Jobs, ShareGpus, Tf32
 from .ensemble_cli import ensemble
 from .plan_cli import options_of, plan_like
 from .results_cli import results_app
@@ -68,13 +69,16 @@ def run(
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Cells side by side; threads are divided among them.")] = 1,
+    jobs: Jobs = "1",
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
     memory_gb: Annotated[
         Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
     ] = None,
     threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cells_per_gpu: CellsPerGpu = 1,
+    share_gpus: ShareGpus = False,
+    tf32: Tf32 = None,
     trials: Trials = None,
     tune_time: TuneTime = None,
     storage: Storage = None,
@@ -183,12 +187,17 @@ def hardware(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show this machine's hardware class and its two calibrations."""
+    """Show this machine's hardware class, its two calibrations, and its GPUs with who uses them."""
+    from dataclasses import asdict
+
+    from ..benchmarks.gpus import visible
     from ..benchmarks.hardware import choose_device, measure
     from .cards import hardware_table
 
-    found = measure(choose_device(device))
-    print_list(as_json, found.as_json(), lambda: hardware_table(found))
+    found = measure(chosen := choose_device(device))
+    there = visible() if chosen == "cuda" else ()
+    values = {**found.as_json(), "visible_gpus": [asdict(each) for each in there]}
+    print_list(as_json, values, lambda: hardware_table(found, there))
 
 
 @app.command()

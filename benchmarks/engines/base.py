@@ -40,6 +40,10 @@ class Ending:
         The most other cells of this run that ran at the same moment on the same machine.
     place
         The machine that it ran on; None for the first of the engine's.
+    gpus
+        The UUIDs of the GPUs that it had.
+    waited_s
+        Seconds that it waited for them, before its clock began.
     """
 
     cause: Cause
@@ -48,6 +52,8 @@ class Ending:
     killed_for_memory: bool = False
     beside: int = 0
     place: Hardware | None = None
+    gpus: tuple[str, ...] = ()
+    waited_s: float = 0.0
 
     @property
     def unanswered(self) -> bool:

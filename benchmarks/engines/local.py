@@ -9,16 +9,20 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from ...datasets.support.folders import cache_root
+from ..gpus import VisibleGpu, visible
 from ..hardware import Hardware
-from ..job import EVENTS, OUTCOME, Job, tail_events
+from ..job import EVENTS, OUTCOME, Event, Job, tail_events
 from ..worker import resident_gb
 from .base import Cause, Ending, Limits, Listener
-from .servers import ServerError, retire, shared
+from .gpu_leases import GpuLeases, Lease
+from .servers import ServerError, device_of, retire, shared
 
 POLL_SECONDS = 0.05
 CHILDREN_SECONDS = 0.5
@@ -27,23 +31,35 @@ GRACE_SECONDS = 3.0
 
 
 class LocalEngine:
-    """Runs jobs on this machine, `place`, as `base.Engine` says."""
+    """Runs jobs on this machine, `place`, as `base.Engine` says.
 
-    def __init__(self, device: str, place: Hardware) -> None:
+    Parameters
+    ----------
+    gpus
+        Those that cells are given, by default all that are visible; none where `device` is "cpu".
+    cells_per_gpu
+        Cells that may share one.
+    """
+
+    def __init__(
+        self, device: str, place: Hardware, gpus: Sequence[VisibleGpu] | None = None, cells_per_gpu: int = 1
+    ) -> None:
         self._device, self._place = device, place
+        mine = () if device == "cpu" else visible() if gpus is None else gpus
+        self._leases = GpuLeases(mine, cells_per_gpu, cache_root() / "gpus")
         self._guard = threading.Lock()
         self._watches: list[_Watch] = []
         self.stopping = threading.Event()
 
     @property
     def places(self) -> Sequence[Hardware]:
-        """The machine of this process."""
-        return (self._place,)
+        """The machine of this process, with each kind of GPU that it has."""
+        return tuple(dict.fromkeys(replace(self._place, gpu=gpu.kind) for gpu in self._leases.gpus)) or (self._place,)
 
     def warm(self, names: Iterable[str]) -> dict[str, str]:
         """Start the servers side by side, wait for all, and return why by the names of those that failed."""
         failed: dict[str, str] = {}
-        for server in [shared(name, self._device) for name in names]:
+        for server in [shared(name, device_of(name, self._device)) for name in names]:
             try:
                 server.wait_ready()
             except ServerError as error:
@@ -51,14 +67,27 @@ class LocalEngine:
         return failed
 
     def run(self, job: Job, server: str, limits: Limits, on_event: Listener) -> Ending:
-        """Run one job to its end, whatever that is; one that was killed from outside gets a second try."""
+        """Run one job to its end, whatever that is; one that was killed from outside gets a second try.
+
+        A job that wants GPUs waits until as many are free, and its clock begins then.
+        """
+        with self._leases.lease(job.gpus, self.stopping, lambda: on_event(Event("waiting"))) as lease:
+            if lease is None:
+                return Ending("stopped", None, 0.0)
+            ending = self._run(job, server, limits, on_event, lease)
+            if not lease.gpus:
+                return ending
+            place = replace(self._place, gpu=lease.gpus[0].kind)
+            return replace(ending, place=place, gpus=_uuids(lease), waited_s=lease.waited_s)
+
+    def _run(self, job: Job, server: str, limits: Limits, on_event: Listener, lease: Lease) -> Ending:
         path = job.write()
         ending = Ending("lost", None, 0.0)
         for _ in range(2):
             if self.stopping.is_set():
                 break
             try:
-                messages = shared(server, self._device).start(path)
+                messages = shared(server, job.device).start(path, _uuids(lease))
             except ServerError:
                 continue
             watch = _Watch(messages, Path(job.out), limits, on_event, self.stopping)
@@ -68,7 +97,7 @@ class LocalEngine:
                 break
             # A server that is gone may look alive until the system has cleared it away: the second try gets another.
             if ending.cause == "lost" or ending.code == 255:
-                retire(server, self._device)
+                retire(server, job.device)
         return Ending("stopped", None, 0.0) if self.stopping.is_set() else ending
 
     @contextlib.contextmanager
@@ -82,6 +111,10 @@ class LocalEngine:
         finally:
             with self._guard:
                 self._watches.remove(watch)
+
+
+def _uuids(lease: Lease) -> tuple[str, ...]:
+    return tuple(gpu.uuid for gpu in lease.gpus)
 
 
 class _Watch:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,21 @@ def server_of(card: ModelCard, config: Mapping[str, Scalar]) -> str:
     if name not in PRELOAD:
         raise unknown_name("Keras backend", backend, _BACKENDS)
     return name
+
+
+def device_of(name: str, device: str) -> str:
+    """Return the device that cells of the server `name` compute on in a run on `device`: scikit-learn knows no GPU."""
+    return "cpu" if name == "scikit-learn" else device
+
+
+def computes_on(card: ModelCard, config: Mapping[str, Scalar], device: str) -> str:
+    """Return the device that a model's cells compute on in a run on `device`."""
+    return device_of(server_of(card, config), device)
+
+
+def gpus_of(config: Mapping[str, Scalar], device: str) -> int:
+    """Return how many GPUs a cell on `device` takes: what its setting `gpus` says, or one."""
+    return int(config.get("gpus", 1)) if device == "cuda" else 0
 
 
 _shared: dict[tuple[str, str], Server] = {}
@@ -141,10 +156,15 @@ class Server:
         if not self._ready.wait(START_SECONDS) or self._broken or self._process.poll() is not None:
             raise ServerError(f"the {self.name} server did not start: {self._last_words()}")
 
-    def start(self, job: Path) -> queue.SimpleQueue[dict[str, Any]]:
+    def start(self, job: Path, gpus: Sequence[str] = ()) -> queue.SimpleQueue[dict[str, Any]]:
         """Start a process for the job file; the queue receives its ``pid`` and then its ``exit``.
 
         The process has today's environment, not that in which the server was started: it may have changed since.
+
+        Parameters
+        ----------
+        gpus
+            The UUIDs of the GPUs that it sees, and no others; without any those of the server.
         """
         self.wait_ready()
         messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -154,7 +174,8 @@ class Server:
             try:
                 if stream is None:
                     raise BrokenPipeError
-                request = {"job": str(job), "environment": {**os.environ, **self._added}}
+                given = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
+                request = {"job": str(job), "environment": {**os.environ, **self._added, **given}}
                 stream.write(json.dumps(request).encode() + b"\n")
                 stream.flush()
             except OSError as error:
@@ -219,4 +240,10 @@ def environment(name: str, device: str) -> dict[str, str]:
         added["KERAS_BACKEND"] = name.removeprefix("keras-")
     if device == "cpu":
         added["CUDA_VISIBLE_DEVICES"] = "-1"
+    else:
+        # A process that has asked CUDA cannot be forked from: while a framework is imported, torch asks the driver in
+        # its place, which it does for numbers and not for slices. Each cell is told its own GPU when it is forked.
+        added |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "CUDA_VISIBLE_DEVICES": "0"}
+        # Or tensorflow takes all of the memory at once: two cells could not share a GPU, and no peak would tell.
+        added["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     return added
