@@ -21,6 +21,7 @@ JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT, ROWS = (
     "artefact",
     "rows.npy",
 )
+LOG_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Job:
     Attributes
     ----------
     module
-        Of the model's builder: imported directly, for a scan of all models would cost each cell its time.
+        Of the model's builder, or the one of `plugins` that it stands in: imported directly, for a scan of all models
+        would cost each cell its time.
     card, protocol
         The task's card as plain values, and by which protocol its rows were dealt.
     public
@@ -49,6 +51,8 @@ class Job:
         Whether only the probabilities of the validation and test folds are wanted: a trial of a study.
     rows
         A file with the numbers of the training rows to fit on (.npy, sorted); "" for all.
+    environment
+        Variables of the process beside those of the harness.
     """
 
     model: str
@@ -69,6 +73,7 @@ class Job:
     temporary: str
     trial: bool = False
     rows: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""
@@ -125,6 +130,18 @@ class Event:
     step: int = 0
     total: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+def shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that grew beyond `LOG_BYTES`; one that was shortened stays as it is."""
+    if not log.exists() or (size := log.stat().st_size) <= LOG_BYTES + LOG_BYTES // 100:
+        return
+    half = LOG_BYTES // 2
+    with log.open("rb") as stream:
+        head = stream.read(half)
+        stream.seek(size - half)
+        tail = stream.read()
+    log.write_bytes(head + f"\n… {size - LOG_BYTES} bytes left out …\n".encode() + tail)
 
 
 def tail_events(path: Path, offset: int) -> tuple[list[Event], int]:

@@ -23,6 +23,7 @@ from .metrics import METRICS
 SUITES = Path(__file__).parent / "suites"
 RESULTS = "zoobench-results"
 TIMEOUT_S = 3600.0
+ENGINES = ("local", "ray")
 
 
 # `set` is what the command line calls it, and no name for an attribute of a class.
@@ -44,14 +45,19 @@ class RunOptions(_Named, total=False):
         Whole numbers, 0 and up.
     fractions
         Parts of the training rows to fit on, such as ``"0.1,0.25,0.5,1"`` or numbers: a learning curve.
+    engine, address
+        "local", or "ray" for the machines of a Ray cluster: at `address` (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``),
+        or else Ray on this machine alone.
+    cache
+        With ray: URL or folder by which prepared tasks and features reach all nodes, and later runs.
     jobs
-        Cells side by side; threads are divided among them.
+        Cells side by side; threads are divided among them. One by default; with ray as many as the cluster holds.
     timeout
         Seconds of wall time a cell.
     memory_gb
         GB (10^9 bytes) that a cell may add to the warm process it forks from; 90 % of the machine's by default.
     threads
-        Threads of all cells together; all cores by default.
+        Threads of all cells together; all cores by default. With ray: of each cell; what its model's card says.
     set
         Model settings on top of the preset, for every chosen model that has them.
     plugin
@@ -70,6 +76,9 @@ class RunOptions(_Named, total=False):
     model: str | Sequence[str]
     seed: int | Sequence[int]
     fractions: str | float | Sequence[float]
+    engine: str
+    address: str
+    cache: str
     jobs: int
     timeout: float
     memory_gb: float | None
@@ -88,7 +97,11 @@ class RunOptions(_Named, total=False):
 
 @dataclass(frozen=True)
 class Request:
-    """A checked run: every name is known, every number makes sense; `resplit` are TOMLs to deal anew."""
+    """A checked run: every name is known, every number makes sense; `resplit` are TOMLs to deal anew.
+
+    With the engine ray, `jobs` and `threads` are 0 and `memory_gb` is None where nobody named them, and the cluster
+    settles these and the device "auto".
+    """
 
     title: str
     tasks: tuple[str, ...]
@@ -107,6 +120,9 @@ class Request:
     resplit: tuple[Path, ...] = ()
     budget: Budget | None = None
     fractions: tuple[float, ...] = WHOLE
+    engine: str = "local"
+    address: str | None = None
+    cache: str = ""
 
 
 def suites() -> dict[str, Path]:
@@ -139,25 +155,18 @@ def check(suite: str, options: RunOptions) -> Request:
     fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
-    threads = options.get("threads")
-    threads = cores() if threads is None else threads
-    numbers = {"jobs": options.get("jobs", 1), "threads": threads, "timeout": options.get("timeout", TIMEOUT_S)}
-    memory = options.get("memory_gb", None)
-    for name, number in [*numbers.items(), ("memory-gb", 1 if memory is None else memory)]:
-        if not 0 < number < math.inf:
-            raise UserError(f"--{name} {number:g} must be more than 0, and finite")
-    if threads > cores():
-        raise UserError(f"--threads {threads} is more than the {cores()} cores that this process may use")
+    engine = _engine(options)
+    numbers = _numbers(options, engine)
     return Request(
         title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
         models=tuple(dict.fromkeys(models)),
         seeds=seeds,
-        jobs=numbers["jobs"],
-        timeout=float(numbers["timeout"]),
-        memory_gb=memory if memory is not None else default_memory_gb(),
-        threads=threads,
-        device=choose_device(options.get("device", "auto")),
+        jobs=int(numbers["jobs"] or 0),
+        timeout=float(numbers["timeout"] or TIMEOUT_S),
+        memory_gb=numbers["memory-gb"],
+        threads=int(numbers["threads"] or 0),
+        device=choose_device(options.get("device", "auto"), elsewhere=engine == "ray"),
         results=Path(options.get("results", default_results())).expanduser().absolute(),
         plugins=plugins,
         settings=dict(options.get("set", {})),
@@ -166,7 +175,40 @@ def check(suite: str, options: RunOptions) -> Request:
         resplit=_own_files(asked) if options.get("resplit", False) else (),
         budget=asked_budget(options, {model: MODELS.get(split_name(model)[0]).card for model in models}),
         fractions=fractions,
+        engine=engine,
+        address=options.get("address"),
+        cache=options.get("cache", ""),
     )
+
+
+def _engine(options: RunOptions) -> str:
+    engine = options.get("engine", "local")
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    for name in ("address", "cache"):
+        if engine == "local" and options.get(name):
+            raise UserError(f"--{name} {options.get(name)} is for many machines: add --engine ray")
+    return engine
+
+
+def _numbers(options: RunOptions, engine: str) -> dict[str, float | None]:
+    """Return jobs, threads, timeout and memory-gb; None for what the engine ray finds out."""
+    found: dict[str, float | None] = {
+        "jobs": options.get("jobs"),
+        "threads": options.get("threads"),
+        "timeout": options.get("timeout", TIMEOUT_S),
+        "memory-gb": options.get("memory_gb"),
+    }
+    for name, number in found.items():
+        if number is not None and not 0 < number < math.inf:
+            raise UserError(f"--{name} {number:g} must be more than 0, and finite")
+    if engine == "ray":
+        return found
+    usual = {"jobs": 1, "threads": cores(), "memory-gb": default_memory_gb()}
+    found |= {name: value for name, value in usual.items() if found[name] is None}
+    if (found["threads"] or 0) > cores():
+        raise UserError(f"--threads {found['threads']} is more than the {cores()} cores that this process may use")
+    return found
 
 
 def _seeds(options: RunOptions, suite: Mapping[str, Any]) -> tuple[int, ...]:

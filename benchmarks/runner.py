@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
@@ -15,7 +15,7 @@ from .engines.base import Engine
 from .engines.local import LocalEngine
 from .engines.servers import server_of
 from .execute import Attempt, Executor
-from .hardware import Hardware, measure
+from .hardware import measure
 from .options import Request, RunOptions, check
 from .plan import Planned, plan
 from .progress import Display, is_live
@@ -70,11 +70,13 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     console = Console(stderr=True, quiet=request.quiet)
     finished = Finished(request)
     try:
-        with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
-            hardware = measure(request.device)
-            tell = status.update if status else lambda text: None
-            cells, finished.refused = plan(request, tell)
-        _Run(request, results, hardware, console).all(cells, finished)
+        with contextlib.ExitStack() as stack:
+            with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
+                tell = status.update if status else lambda text: None
+                engine, request = _engine(request, tell)
+                stack.callback(engine.close)
+                cells, finished.refused = plan(request, tell)
+            _Run(request, results, engine, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
     except OSError as error:
@@ -83,10 +85,21 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     return finished
 
 
+def _engine(request: Request, tell: Callable[[str], None]) -> tuple[Engine, Request]:
+    """Return the engine of a run, and the request with what its machines settle."""
+    if request.engine == "local":
+        return LocalEngine(request.device, measure(request.device)), request
+    from .engines.ray_engine import RayEngine
+
+    engine = RayEngine(request.address, request.device, request.threads, request.cache, tell)
+    settled = {"jobs": request.jobs or engine.slots, "memory_gb": request.memory_gb or engine.memory_gb}
+    return engine, replace(request, device=engine.device, **settled)
+
+
 class _Run:
-    def __init__(self, request: Request, results: Results, hardware: Hardware, console: Console) -> None:
-        self._request, self._console = request, console
-        self._engine: Engine = LocalEngine(request.device, hardware)
+    def __init__(self, request: Request, results: Results, engine: Engine, console: Console) -> None:
+        self._request, self._console, self._engine = request, console, engine
+        self._told: set[str] = set()
         self._executor = Executor(request, results, self._engine, cache_root() / "features")
 
     def all(self, cells: Sequence[Planned], finished: Finished) -> None:
@@ -145,6 +158,14 @@ class _Run:
         lines += [f"  left out: {line}" for line in finished.refused]
         for line in (*lines, *self._executor.problems):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._remark()
+
+    def _remark(self) -> None:
+        """Print what the engine has to say of its machines, each line once."""
+        for line in self._engine.remarks:
+            if line not in self._told:
+                self._told.add(line)
+                self._console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _warm(self, cells: Iterable[Planned], display: Display) -> None:
         """Import every framework before the first cell, so that no cell's clock runs beside an import."""
@@ -152,6 +173,7 @@ class _Run:
         if names:
             with display.waiting(f"importing {', '.join(names)}"):
                 self._executor.broken = self._engine.warm(names)
+            self._remark()
 
     def _pass(
         self, cells: dict[str, Planned], display: Display, finished: Finished, *, patient: bool

@@ -18,6 +18,7 @@ from ..datasets.support.files import sha256_file
 from ..zoo.core import Scalar
 from .budget import Budget
 from .cell import Cell
+from .engines.base import ANEW
 from .job import LOG, Event, Outcome
 from .launch import Launcher, read_probabilities
 from .outputs import write_probabilities
@@ -178,7 +179,7 @@ class _Study:
             raise TrialFailedError(str(error)) from error
         cell = replace(planned.cell, config=config, tuning={})
         outcome, ending = self._launcher.run(planned, cell, scratch, _Listener(trial), trial=True)
-        trial.set_user_attr(SECONDS, time.monotonic() - start)
+        trial.set_user_attr(SECONDS, time.monotonic() - start - ending.waited_s)
         if ending.cause == "stopped":
             raise StoppedError
         if ending.cause == "pruned":
@@ -258,6 +259,8 @@ class _Listener:
         self._trial, self._epoch = trial, 0
 
     def __call__(self, event: Event) -> bool:
+        if event == ANEW:
+            self._epoch = 0
         value = next((event.values[name] for name in SCORES if name in event.values), None)
         if event.phase != "fit" or value is None:
             return False

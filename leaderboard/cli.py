@@ -65,12 +65,27 @@ def run(
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Cells side by side; threads are divided among them.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: Ray on this machine)."),
+    ] = None,
+    cache: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="With ray: folder, s3:// or gs:// through which data and features go."),
+    ] = None,
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Cells side by side, dividing threads (default: 1; with ray all that fit)."),
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
     memory_gb: Annotated[
         Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
     ] = None,
-    threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Threads in all (default: all cores); with ray of each cell (default: its card's cores)."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     trials: Trials = None,
     tune_time: TuneTime = None,
@@ -85,8 +100,9 @@ def run(
     from ..benchmarks.options import RunOptions, default_results
     from ..benchmarks.runner import run_suite
 
-    options = RunOptions(jobs=jobs, timeout=timeout, memory_gb=memory_gb, device=device, fresh=fresh, resplit=resplit)
+    options = RunOptions(engine=engine, timeout=timeout, device=device, fresh=fresh, resplit=resplit)
     given = {"task": task, "model": model, "seed": seed, "plugin": plugin, "threads": threads, "trials": trials}
+    given |= {"address": address, "cache": cache, "jobs": jobs, "memory_gb": memory_gb}
     given |= {"tune_time": tune_time, "storage": storage, "pruner": pruner}
     given |= {"results": results or default_results(), "set": _settings(setting or []), "fractions": fractions}
     options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
