@@ -277,17 +277,18 @@ class Executor:
             notes=list(outcome.notes),
             history=rest.get("history", []),
             **measured,
-            **self._circumstances(planned, fit_key, (ending and ending.place) or self._engine.places[0]),
+            **self._circumstances(planned, fit_key, ending),
         )
 
-    def _circumstances(self, planned: Planned, fit_key: str, place: Hardware) -> dict[str, Any]:
+    def _circumstances(self, planned: Planned, fit_key: str, ending: Ending | None) -> dict[str, Any]:
+        place = (ending and ending.place) or self._engine.places[0]
         server = server_of(planned.model.card, planned.cell.config)
         return {
             "key": record_key(fit_key, place.class_id),
             "hardware_class": place.class_id,
             "hardware": place.as_json(),
             "device": self._request.device,
-            "threads": self.launcher.threads(planned.model.card),
+            "threads": (ending and ending.threads) or self.launcher.threads(planned.model.card),
             "timeout_s": self._request.timeout,
             "memory_limit_gb": self._request.memory_gb,
             "software": versions((*_SOFTWARE[server], *planned.model.card.requires)),

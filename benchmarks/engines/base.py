@@ -47,6 +47,8 @@ class Ending:
         The most other cells of this run that ran at the same moment on the same machine.
     place
         The machine that it ran on; None for the first of the engine's.
+    threads
+        Those that it had; None for as many as the engine said.
     waited_s
         Seconds until a machine was free for it.
     reason
@@ -59,6 +61,7 @@ class Ending:
     killed_for_memory: bool = False
     beside: int = 0
     place: Hardware | None = None
+    threads: int | None = None
     waited_s: float = 0.0
     reason: str = ""
 

@@ -127,8 +127,9 @@ class Exchange:
         with contextlib.suppress(ValueError, KeyError, OSError, zipfile.BadZipFile):
             with np.load(io.BytesIO(part), allow_pickle=False) as kept:
                 found = {name: kept[name] for name in ("store", "digest", "seconds", "length", "data")}
-            folder = scope / str(found["store"])
-            if _STORE.fullmatch(folder.name):
+            name = str(found["store"])
+            if _STORE.fullmatch(name):
+                folder = scope / name
                 _append(FeatureStore(folder), folder, found)
                 shared = self._shared.get(folder, found["digest"][:0])
                 self._shared[folder] = np.union1d(shared, found["digest"])

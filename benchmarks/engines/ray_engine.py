@@ -21,7 +21,7 @@ from ..job import Event, Job
 from .base import ANEW, Ending, Limits, Listener
 from .depot import Depot
 from .parcels import MissingError, Package, Parcel, Reply, pack, unpack
-from .ray_node import NAMESPACE, THREADS, Mailbox, Pool, run_parcel
+from .ray_node import NAMESPACE, THREADS, Mailbox, run_parcel
 from .ray_nodes import Nodes
 from .ray_session import connect
 
@@ -54,6 +54,11 @@ class RayEngine:
 
     def __init__(self, address: str | None, device: str, threads: int, cache: str, tell: Callable[[str], None]) -> None:
         self.stopping = threading.Event()
+        self._boxes: dict[str, queue.SimpleQueue[list[Event]]] = {}
+        self._packages: dict[Path, Package] = {}
+        self._guard, self._closed = threading.Lock(), threading.Event()
+        self._helpers: list[threading.Thread] = []
+        self._gone = ""
         self._depot = Depot(cache) if cache else None
         if self._depot is not None:
             tell(f"looking at {cache}")
@@ -63,32 +68,27 @@ class RayEngine:
         try:
             self._open(device, threads, cache, tell)
         except BaseException:
-            self.close()
+            self._session.close()
             raise
 
     def _open(self, device: str, threads: int, cache: str, tell: Callable[[str], None]) -> None:
         import ray
 
-        self._boxes: dict[str, queue.SimpleQueue[list[Event]]] = {}
-        self._packages: dict[Path, Package] = {}
-        self._guard, self._closed = threading.Lock(), threading.Event()
-        self._gone = ""
         # Beside the driver, or beside what speaks for it: what is not lost unless all is.
         near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        beside = {"num_cpus": 0, "scheduling_strategy": near}
-        self._mailbox: Any = ray.remote(Mailbox).options(**beside).remote()
-        self._pool: Any = ray.remote(Pool).options(**beside).remote()
+        self._mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=near).remote()
         self._task: Any = ray.remote(max_retries=0, max_calls=0)(run_parcel)
         variables = {name: os.environ[name] for name in THREADS if name in os.environ}
-        self._nodes = Nodes(self._session, (self._mailbox, self._pool), device, (variables, cache))
+        self._nodes = Nodes(self._session, self._mailbox, device, (variables, cache))
         self.device = self._nodes.device
         tell("measuring the machines of the cluster")
         self._nodes.open()
         self._threads = self._nodes.fitting(threads)
         for work in (self._fetch, self._watch):
-            threading.Thread(target=work, name=f"ray {work.__name__}", daemon=True).start()
+            self._helpers.append(threading.Thread(target=work, name=f"ray {work.__name__}", daemon=True))
+            self._helpers[-1].start()
 
     @property
     def places(self) -> Sequence[Hardware]:
@@ -116,7 +116,10 @@ class RayEngine:
 
     def threads(self, card: ModelCard) -> int:
         """Return the threads of a model's process: those that were asked for, or as many as its card needs."""
-        return self._threads or self._nodes.clamped(self._needs(card.needs)).cores
+        return self._cores(card.needs)
+
+    def _cores(self, needs: Needs | None) -> int:
+        return self._threads or self._nodes.clamped(self._needs(needs)).cores
 
     def _needs(self, needs: Needs | None) -> Needs:
         needs = needs or Needs(1, 0, 1.0)
@@ -132,6 +135,7 @@ class RayEngine:
             self.require()
             if lost:
                 on_event(ANEW)
+            job = replace(job, threads=self._cores(limits.needs))  # the largest machine may be the one that is lost
             flight = _Flight(self, job, server, limits, on_event)
             try:
                 reply = flight.until_end()
@@ -150,9 +154,10 @@ class RayEngine:
 
     def close(self) -> None:
         """Have the stations tidy up, and leave the cluster."""
-        if hasattr(self, "_closed"):
-            self._closed.set()
-            self._nodes.close()
+        self._closed.set()
+        for thread in self._helpers:
+            thread.join(10)  # Ray ends a thread that waits for an answer when it is shut down
+        self._nodes.close()
         self._session.close()
 
     def _landed(self, reply: Reply | Ending, job: Job, waited: float) -> Ending:
@@ -163,7 +168,7 @@ class RayEngine:
         if reply.left is not None:
             unpack(reply.left, Path(job.out), ray.get)
         ending = reply.ending or Ending("lost", None, 0.0)
-        return replace(ending, waited_s=waited)
+        return replace(ending, waited_s=waited, threads=job.threads)
 
     def _provide(self, reply: Reply) -> None:
         """Send what a node lacks: a station where it came later, the files where they did not lie at the URL."""

@@ -89,9 +89,13 @@ class Node:
 
 
 class Mailbox:
-    """An actor beside the driver: events come in, and are fetched; jobs that are to end are told so when they post."""
+    """An actor beside the driver: events come in, and are fetched; jobs that are to end are told so when they post.
+
+    It also keeps the parts of feature caches in the object store, by scope and name.
+    """
 
     def __init__(self) -> None:
+        self._parts: dict[str, dict[str, Any]] = {}
         self._events: asyncio.Queue[tuple[str, list[Event]]] = asyncio.Queue()
         self._dropped: set[str] = set()
 
@@ -114,53 +118,46 @@ class Mailbox:
             found.append(self._events.get_nowait())
         return found
 
-
-class Pool:
-    """An actor beside the driver that keeps parts of feature caches in the object store, by scope and name."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, dict[str, Any]] = {}
-
-    def names(self, scope: str) -> list[str]:
+    async def names(self, scope: str) -> list[str]:
         """Return the names of the parts of a scope."""
         return list(self._parts.get(scope, ()))
 
-    def get(self, scope: str, name: str) -> list[Any]:
+    async def get(self, scope: str, name: str) -> list[Any]:
         """Return the reference to a part, in a list: Ray would send the part itself; an empty one if it is gone."""
         found = self._parts.get(scope, {}).get(name)
         return [] if found is None else [found]
 
-    def put(self, scope: str, name: str, part: bytes) -> None:
+    async def put(self, scope: str, name: str, part: bytes) -> None:
         """Keep a part: a copy of our own, which outlives the node that it came from."""
         import ray
 
         self._parts.setdefault(scope, {})[name] = ray.put(part)
 
 
-class PoolShelf:
-    """The shelf of a node whose parts lie in a `Pool`."""
+class MailboxShelf:
+    """The shelf of a node whose parts lie with the mailbox."""
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
 
     def names(self, scope: str) -> list[str]:
         """Return the names of the parts of a scope."""
         import ray
 
-        return ray.get(self._pool.names.remote(scope))
+        return ray.get(self._mailbox.names.remote(scope))
 
     def get(self, scope: str, name: str) -> bytes | None:
         """Return a part; None where it is gone."""
         import ray
 
-        found = ray.get(self._pool.get.remote(scope, name))
+        found = ray.get(self._mailbox.get.remote(scope, name))
         return ray.get(found[0]) if found else None
 
     def put(self, scope: str, name: str, part: bytes) -> None:
         """Keep a part."""
         import ray
 
-        ray.get(self._pool.put.remote(scope, name, part))
+        ray.get(self._mailbox.put.remote(scope, name, part))
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,7 @@ class Terms:
 class Station:
     """An actor on each node: it runs jobs through a `LocalEngine`, several at a time."""
 
-    def __init__(self, terms: Terms, mailbox: Any, pool: Any) -> None:
+    def __init__(self, terms: Terms, mailbox: Any) -> None:
         for name in THREADS:
             os.environ.pop(name, None)
         os.environ.update(terms.variables)
@@ -189,7 +186,7 @@ class Station:
         self._hardware = _measured(terms)
         self._engine = LocalEngine(terms.device, self._hardware)
         self._depot = Depot(terms.depot) if terms.depot else None
-        shelf: Shelf = DepotShelf(self._depot) if self._depot else PoolShelf(pool)
+        shelf: Shelf = DepotShelf(self._depot) if self._depot else MailboxShelf(mailbox)
         self._exchange = Exchange(shelf, cache_root() / "nodes" / "features")
         self._store = cache_root() / "nodes" / "files"
         self._store.mkdir(parents=True, exist_ok=True)

@@ -44,11 +44,11 @@ class Nodes:
         Whether a node stands on another machine than the driver: jobs are sent with their files then.
     """
 
-    def __init__(self, session: Session, actors: tuple[Any, Any], device: str, rest: tuple[Any, str]) -> None:
+    def __init__(self, session: Session, mailbox: Any, device: str, rest: tuple[Any, str]) -> None:
         import ray
 
         self.run = secrets.token_hex(4)
-        self._session, self._actors = session, actors
+        self._session, self._mailbox = session, mailbox
         self._alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         with_gpu = any(node["Resources"].get("GPU") for node in self._alive.values())
         if device == "cuda" and not with_gpu:
@@ -95,7 +95,7 @@ class Nodes:
         there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         terms = Terms(self.device, self._variables, self._depot, node == self._session.home)
         options = {"num_cpus": 0, "max_concurrency": 1000, "scheduling_strategy": there, "namespace": NAMESPACE}
-        return ray.remote(Station).options(name=station_name(self.run, node), **options).remote(terms, *self._actors)
+        return ray.remote(Station).options(name=station_name(self.run, node), **options).remote(terms, self._mailbox)
 
     def _admit(self, name: str, station: Any) -> None:
         """Take a node in if it fits, or refuse it for the rest of the run."""

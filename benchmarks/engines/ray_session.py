@@ -17,7 +17,7 @@ from ...datasets.support.errors import UserError
 from ..hardware import cores
 from .ray_node import NAMESPACE
 
-CONNECT_SECONDS, INIT_SECONDS = 4.0, 10.0
+CONNECT_SECONDS, CHECK_SECONDS, INIT_SECONDS = 3.0, 10.0, 30.0
 CLIENT = "ray://"
 _REACHABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -99,8 +99,8 @@ def connect(address: str | None) -> Session:
 
 
 def _knock(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself would try for minutes, and then end this process."""
-    if address in {"auto", "local"}:
+    """Refuse an address where nobody listens, or something else: Ray would try for minutes, and end this process."""
+    if address == "auto":
         return
     host, colon, port = address.removeprefix(CLIENT).rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
@@ -113,6 +113,23 @@ def _knock(address: str) -> None:
         raise UserError(
             f"--address {address}: nobody answers there ({reason}): is `ray start --head` running?"
         ) from None
+
+
+def _check(address: str) -> None:
+    """Refuse what does not speak Ray's protocol: Ray would try for a minute, and then end this process."""
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return  # whoever set this up has other means to look at it
+    try:
+        import grpc
+    except ImportError:
+        return  # only an error is told later then
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=CHECK_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise UserError(
+                f"--address {address}: what listens there is no Ray cluster: `ray start --head` starts one"
+            ) from None
 
 
 def _init(ray: Any, address: str, options: dict[str, Any]) -> None:
