@@ -73,29 +73,34 @@ def connect(address: str | None) -> Session:
     ray = load(alone=address is None)
     if ray.is_initialized():  # a notebook's own
         return Session(address or "this process's", ray.get_runtime_context().get_node_id(), owned=False)
-    folder = None
     if address is None:
-        folder = Path(tempfile.mkdtemp(prefix="zb.ray."))  # short: sockets stand in it
-        options: dict[str, Any] = {
-            "num_cpus": cores(),
-            "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
-            "_temp_dir": str(folder),
-            # A cell's memory is watched by its station; Ray would end the station with all of its cells.
-            "_system_config": {"memory_monitor_refresh_ms": 0},
-        }
-    else:
-        _knock(address)
-        options = {"address": address}
+        try:
+            return _alone(ray)
+        except UserError:
+            return _alone(ray)  # Ray gives itself 30 s to start, which a busy machine does not always keep
+    _knock(address)
+    _init(ray, address, {"address": address})
+    home = "" if address.startswith(CLIENT) else ray.get_runtime_context().get_node_id()
+    return Session(address, home, owned=True)
+
+
+def _alone(ray: Any) -> Session:
+    """Start Ray on this machine, for this process alone."""
+    folder = Path(tempfile.mkdtemp(prefix="zb.ray."))  # short: sockets stand in it
+    options: dict[str, Any] = {
+        "num_cpus": cores(),
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(folder),
+        # A cell's memory is watched by its station; Ray would end the station with all of its cells.
+        "_system_config": {"memory_monitor_refresh_ms": 0},
+    }
     try:
-        _init(ray, address or "this machine", options)
-    except UserError:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        _init(ray, "this machine", options)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
         raise
-    client = (address or "").startswith(CLIENT)
-    home = "" if client else ray.get_runtime_context().get_node_id()
-    return Session(address or "this machine", home, owned=True, folder=folder)
+    return Session("this machine", ray.get_runtime_context().get_node_id(), owned=True, folder=folder)
 
 
 def _knock(address: str) -> None:
@@ -115,7 +120,7 @@ def _knock(address: str) -> None:
         ) from None
 
 
-def _check(address: str) -> None:
+def _check(address: str, *, client: bool) -> None:
     """Refuse what does not speak Ray's protocol: Ray would try for a minute, and then end this process."""
     if os.environ.get("RAY_USE_TLS") == "1":
         return  # whoever set this up has other means to look at it
@@ -123,13 +128,16 @@ def _check(address: str) -> None:
         import grpc
     except ImportError:
         return  # only an error is told later then
+    asked = "RayletDriver/ClusterInfo" if client else "NodeInfoGcsService/CheckAlive"
+    silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED}
     with grpc.insecure_channel(address) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=CHECK_SECONDS)
-        except grpc.FutureTimeoutError:
-            raise UserError(
-                f"--address {address}: what listens there is no Ray cluster: `ray start --head` starts one"
-            ) from None
+            channel.unary_unary(f"/ray.rpc.{asked}")(b"", timeout=CHECK_SECONDS)
+        except grpc.RpcError as error:
+            if error.code() in silent:  # any other is an answer of Ray's: it may want a token
+                raise UserError(
+                    f"--address {address}: what listens there is no Ray cluster: `ray start --head` starts one"
+                ) from None
 
 
 def _init(ray: Any, address: str, options: dict[str, Any]) -> None:
