@@ -104,7 +104,7 @@ def _alone(ray: Any) -> Session:
 
 
 def _knock(address: str) -> None:
-    """Refuse an address where nobody listens, or something else: Ray would try for minutes, and end this process."""
+    """Refuse an address where nobody listens, or something else: Ray would try for a minute and end this process."""
     if address == "auto":
         return
     host, colon, port = address.removeprefix(CLIENT).rpartition(":")
@@ -118,6 +118,7 @@ def _knock(address: str) -> None:
         raise UserError(
             f"--address {address}: nobody answers there ({reason}): is `ray start --head` running?"
         ) from None
+    _check(address.removeprefix(CLIENT), client=address.startswith(CLIENT))
 
 
 def _check(address: str, *, client: bool) -> None:
