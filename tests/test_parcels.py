@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,11 @@ def test_a_card_says_what_a_fit_is_given() -> None:
     for wrong in ({"cores": 0}, {"gpus": -1.0}, {"memory_gb": 0.0}):
         with pytest.raises(ValueError, match="cannot be met"):
             ModelCard(name="a", framework="torch", **wrong, **fields)
+
+
+def test_without_ray_the_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoobench.benchmarks.engines.ray_session import load
+
+    monkeypatch.setitem(sys.modules, "ray", None)  # what an import finds where it is not installed
+    with pytest.raises(UserError, match=r"^--engine ray: .*: pip install 'zoobench\[ray\]'$"):
+        load()
