@@ -29,6 +29,7 @@ from .console import (
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
 from .ensemble_cli import ensemble
+from .run_options import Address, Cache, Engine, Jobs, MemoryGb, Threads
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 if TYPE_CHECKING:
@@ -65,27 +66,13 @@ def run(
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: Ray on this machine)."),
-    ] = None,
-    cache: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(metavar="URL", help="With ray: folder, s3:// or gs:// through which data and features go."),
-    ] = None,
-    jobs: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Cells side by side, dividing threads (default: 1; with ray all that fit)."),
-    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    cache: Cache = None,
+    jobs: Jobs = None,
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
-    memory_gb: Annotated[
-        Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
-    ] = None,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Threads in all (default: all cores); with ray of each cell (default: its card's cores)."),
-    ] = None,
+    memory_gb: MemoryGb = None,
+    threads: Threads = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     trials: Trials = None,
     tune_time: TuneTime = None,
