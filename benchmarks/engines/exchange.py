@@ -131,8 +131,8 @@ class Exchange:
             if _STORE.fullmatch(name):
                 folder = scope / name
                 _append(FeatureStore(folder), folder, found)
-                shared = self._shared.get(folder, found["digest"][:0])
-                self._shared[folder] = np.union1d(shared, found["digest"])
+                known = self._shared.get(folder)
+                self._shared[folder] = np.union1d(found["digest"][:0] if known is None else known, found["digest"])
                 return 1
         return 0
 

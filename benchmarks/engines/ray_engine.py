@@ -73,11 +73,10 @@ class RayEngine:
 
     def _open(self, device: str, threads: int, cache: str, tell: Callable[[str], None]) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         # Beside the driver, or beside what speaks for it: what is not lost unless all is.
-        near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=False
-        )
+        near = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=near).remote()
         self._task: Any = ray.remote(max_retries=0, max_calls=0)(run_parcel)
         variables = {name: os.environ[name] for name in THREADS if name in os.environ}

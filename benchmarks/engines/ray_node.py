@@ -317,12 +317,13 @@ class _Outbox:
 
     def _post(self) -> None:
         import ray
+        from ray.exceptions import RayError
 
         count = len(self._events)
         events, self._events[:count] = self._events[:count], []
         try:
-            self._unwanted = ray.get(self._mailbox.post.remote(self._name, events)) or self._unwanted
-        except ray.exceptions.RayError:
+            self._unwanted = bool(ray.get(self._mailbox.post.remote(self._name, events))) or self._unwanted
+        except RayError:
             self._unwanted = True  # nobody is there to want it
 
 
@@ -332,11 +333,12 @@ def run_parcel(run: str, parcel: Parcel) -> Reply:
 
     node = ray.get_runtime_context().get_node_id()
     try:
-        station = ray.get_actor(station_name(run, node), NAMESPACE)
+        station: Any = ray.get_actor(station_name(run, node), NAMESPACE)
     except ValueError:
         return Reply(node, wants="station")
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if ray.get_gpu_ids() else ""
-    return ray.get(station.run.remote(parcel, node, {"CUDA_VISIBLE_DEVICES": given or "-1"}))
+    reply: Any = ray.get(station.run.remote(parcel, node, {"CUDA_VISIBLE_DEVICES": given or "-1"}))
+    return reply
 
 
 def station_name(run: str, node: str) -> str:

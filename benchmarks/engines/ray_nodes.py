@@ -91,8 +91,9 @@ class Nodes:
 
     def _station(self, node: str) -> Any:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
         terms = Terms(self.device, self._variables, self._depot, node == self._session.home)
         options = {"num_cpus": 0, "max_concurrency": 1000, "scheduling_strategy": there, "namespace": NAMESPACE}
         return ray.remote(Station).options(name=station_name(self.run, node), **options).remote(terms, self._mailbox)
@@ -100,12 +101,13 @@ class Nodes:
     def _admit(self, name: str, station: Any) -> None:
         """Take a node in if it fits, or refuse it for the rest of the run."""
         import ray
+        from ray.exceptions import NodeDiedError, RayError
 
         address = str(self._alive[name].get("NodeManagerAddress", name))
         try:
             node: Node = ray.get(station.about.remote(), timeout=OPEN_SECONDS)
-        except ray.exceptions.RayError as error:
-            if isinstance(error, ray.exceptions.NodeDiedError):
+        except RayError as error:
+            if isinstance(error, NodeDiedError):
                 return
             self.refused[name] = f"node {address} is left out: {_line(error)}"
             return
@@ -124,11 +126,12 @@ class Nodes:
         Why, by the names of those that failed on every node.
         """
         import ray
+        from ray.exceptions import RayActorError
 
         failed: dict[str, dict[str, str]] = {}
         asked = {name: known.station.warm.remote(names) for name, known in self._known.items()}
         for name, answer in asked.items():
-            with contextlib.suppress(ray.exceptions.RayActorError):  # a node that is lost is no fault of its frameworks
+            with contextlib.suppress(RayActorError):  # a node that is lost is no fault of its frameworks
                 failed[name] = ray.get(answer)
         everywhere = [name for name in names if failed and all(name in broken for broken in failed.values())]
         with self._guard:
