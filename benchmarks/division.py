@@ -20,8 +20,6 @@ from .hardware import Hardware, versions
 
 MEASURED_SECONDS = 3.0
 """Of work in all; starting torch comes on top."""
-NEEDS_GB = {"scikit-learn": 1.0, "keras": 3.0, "torch": 4.0}
-"""What a cell is counted with, its warm process included: fine-tuning BERT takes 4 GB, and most take less."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from ..datasets.core import FOLDS, Fold
 from ..datasets.layout import SealedTest, load_ids, load_training
 from ..zoo.adapter import LOSSES, OPTIMIZER
 from .cell import record_key
-from .engines.base import Ending, Engine
+from .engines.base import ANEW, Ending, Engine
 from .engines.servers import computes_on, server_of
 from .hardware import Hardware, revision, versions
-from .job import ARTEFACT, LOG, Event, Outcome
+from .job import ARTEFACT, LOG, Event, Outcome, shorten
 from .launch import Launcher, read_probabilities
 from .metrics import METRIC_VERSION
 from .options import Request
@@ -44,7 +44,6 @@ from .store import (
 from .thresholds import Thresholds
 from .tuning import StoppedError, Tuned, Tuner
 
-LOG_BYTES = 1_000_000
 _SOFTWARE = {
     "scikit-learn": ("numpy", "scipy", "scikit-learn"),
     "torch": ("numpy", "scikit-learn", "torch", "transformers", "tokenizers"),
@@ -181,8 +180,8 @@ class Executor:
         history: list[dict[str, float]] = []
 
         def listen(event: Event) -> None:
-            if event.phase == "loading":
-                history.clear()  # of a process that was killed: this one tells it all
+            if event == ANEW or event.phase == "loading":
+                history.clear()  # of a process that was killed, or a machine that was lost: this one tells it all
             if event.phase == "fit" and event.values:
                 history.append({"step": float(event.step), **event.values})
             on_event(event)
@@ -194,7 +193,7 @@ class Executor:
             staged = scratch / "staged"
             staged.mkdir()
             outcome, scored = self._score(planned, outcome, scratch, staged)
-            _shorten(scratch / LOG)
+            shorten(scratch / LOG)
             for name in (LOG, ARTEFACT, LOSSES, OPTIMIZER):
                 if (scratch / name).exists():
                     (scratch / name).rename(staged / name)
@@ -284,17 +283,18 @@ class Executor:
             notes=list(outcome.notes),
             history=rest.get("history", []),
             **measured,
-            **self._circumstances(planned, fit_key, (ending and ending.place) or self._engine.places[0]),
+            **self._circumstances(planned, fit_key, ending),
         )
 
-    def _circumstances(self, planned: Planned, fit_key: str, place: Hardware) -> dict[str, Any]:
+    def _circumstances(self, planned: Planned, fit_key: str, ending: Ending | None) -> dict[str, Any]:
+        place = (ending and ending.place) or self._engine.places[0]
         server = server_of(planned.model.card, planned.cell.config)
         return {
             "key": record_key(fit_key, place.class_id),
             "hardware_class": place.class_id,
             "hardware": place.as_json(),
             "device": computes_on(planned.model.card, planned.cell.config, self._request.device),
-            "threads": self.launcher.threads,
+            "threads": (ending and ending.threads) or self.launcher.threads(planned.model.card),
             "timeout_s": self._request.timeout,
             "memory_limit_gb": self._request.memory_gb,
             "software": versions((*_SOFTWARE[server], *planned.model.card.requires)),
@@ -308,18 +308,6 @@ def _memory(outcome: Outcome, ending: Ending | None) -> Memory:
     memory = Memory(**outcome.memory)  # type: ignore[arg-type]
     seen = ending.added_gb if ending else 0.0
     return memory.model_copy(update={"added_gb": max(memory.added_gb, seen)})
-
-
-def _shorten(log: Path) -> None:
-    """Keep the beginning and the end of a log that grew beyond `LOG_BYTES`."""
-    if not log.exists() or (size := log.stat().st_size) <= LOG_BYTES:
-        return
-    half = LOG_BYTES // 2
-    with log.open("rb") as stream:
-        head = stream.read(half)
-        stream.seek(size - half)
-        tail = stream.read()
-    log.write_bytes(head + f"\n… {size - LOG_BYTES} bytes left out …\n".encode() + tail)
 
 
 def _finite(history: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -61,8 +61,8 @@ class Hardware:
         return {**asdict(self), "class_id": self.class_id, "label": self.label}
 
 
-def choose_device(wanted: str) -> str:
-    """Return "cpu" or "cuda" for a ``--device`` of auto, cpu, cuda.
+def choose_device(wanted: str, *, elsewhere: bool = False) -> str:
+    """Return "cpu" or "cuda" for a ``--device`` of auto, cpu, cuda; as it is where cells run `elsewhere`.
 
     Raises
     ------
@@ -71,6 +71,8 @@ def choose_device(wanted: str) -> str:
     """
     if wanted not in {"auto", "cpu", "cuda"}:
         raise unknown_name("device", wanted, ("auto", "cpu", "cuda"))
+    if elsewhere:
+        return wanted
     found = gpu()
     if wanted == "cuda" and found is None:
         raise UserError("device cuda: no NVIDIA GPU answers on this machine; use --device cpu or auto")

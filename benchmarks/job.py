@@ -21,6 +21,7 @@ JOB, OUTCOME, EVENTS, PROBABILITIES, LOG, ARTEFACT, ROWS = (
     "artefact",
     "rows.npy",
 )
+LOG_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Job:
     Attributes
     ----------
     module
-        Of the model's builder: imported directly, for a scan of all models would cost each cell its time.
+        Of the model's builder, or the one of `plugins` that it stands in: imported directly, for a scan of all models
+        would cost each cell its time.
     card, protocol
         The task's card as plain values, and by which protocol its rows were dealt.
     public
@@ -55,6 +57,8 @@ class Job:
         How many GPUs the process is to have; on the device "cpu" none.
     tf32
         Whether products of float32 are computed in TF32 on a GPU; None leaves that to the framework.
+    environment
+        Variables of the process beside those of the harness.
     """
 
     model: str
@@ -78,6 +82,7 @@ class Job:
     checkpoint: str = ""
     gpus: int = 0
     tf32: bool | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""
@@ -135,6 +140,18 @@ class Event:
     step: int = 0
     total: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+def shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that grew beyond `LOG_BYTES`; one that was shortened stays as it is."""
+    if not log.exists() or (size := log.stat().st_size) <= LOG_BYTES + LOG_BYTES // 100:
+        return
+    half = LOG_BYTES // 2
+    with log.open("rb") as stream:
+        head = stream.read(half)
+        stream.seek(size - half)
+        tail = stream.read()
+    log.write_bytes(head + f"\n… {size - LOG_BYTES} bytes left out …\n".encode() + tail)
 
 
 def tail_events(path: Path, offset: int) -> tuple[list[Event], int]:

@@ -13,6 +13,7 @@ import numpy as np
 from ..datasets.core import Fold, as_mapping
 from ..datasets.folds import split_path
 from ..datasets.support.folders import cache_root
+from ..zoo.core import ModelCard
 from .cell import Cell
 from .engines.base import Ending, Engine, Limits, Listener
 from .engines.servers import computes_on, gpus_of, server_of
@@ -38,10 +39,9 @@ class Launcher:
         self._request, self._engine, self._features = request, engine, features
         self.side_by_side = 1
 
-    @property
-    def threads(self) -> int:
-        """The threads of one process."""
-        return max(1, self._request.threads // self.side_by_side)
+    def threads(self, card: ModelCard) -> int:
+        """Return the threads of one process of a model."""
+        return self._engine.threads(card) or max(1, self._request.threads // self.side_by_side)
 
     def run(
         self,
@@ -70,7 +70,7 @@ class Launcher:
             If it failed for want of space on a disk: the next one would too.
         """
         temporary(scratch).mkdir(mode=0o700)
-        limits = Limits(self._request.timeout, self._request.memory_gb)
+        limits = Limits(self._request.timeout, self._request.memory_gb, planned.model.card.needs)
         job, server = self._job(planned, cell, scratch, trial), server_of(planned.model.card, cell.config)
         if checkpoints is not None:
             job = replace(job, checkpoint=str(checkpoints / cell.fit_key))
@@ -84,6 +84,7 @@ class Launcher:
 
     def _job(self, planned: Planned, cell: Cell, scratch: Path, trial: bool) -> Job:
         prepared, device = planned.prepared, computes_on(planned.model.card, cell.config, self._request.device)
+        threads = self.threads(planned.model.card)
         return Job(
             model=cell.model,
             module=planned.model.module,
@@ -92,7 +93,7 @@ class Launcher:
             protocol=cell.protocol,
             seed=cell.derived_seed,
             device=device,
-            threads=self.threads,
+            threads=threads,
             plugins=tuple(str(path) for path in self._request.plugins),
             source_sha256=cell.source_sha256,
             public=str(prepared.folder / "public"),
@@ -102,7 +103,7 @@ class Launcher:
                 "data": prepared.fingerprint,
                 "hardware": self._engine.places[0].class_id,
                 "device": device,
-                "threads": self.threads,
+                "threads": threads,
             },
             out=str(scratch),
             temporary=str(temporary(scratch)),
@@ -148,6 +149,8 @@ def judge(ending: Ending, outcome: Outcome | None, limits: Limits) -> Outcome:
 
 def _death(ending: Ending) -> tuple[Status, str]:
     """Return the status and reason of a process that died before it could say anything."""
+    if ending.reason:
+        return "failed", ending.reason
     if ending.cause == "lost":
         return "failed", "the warm process that the cell forked from died twice; run it again with --fresh"
     code = ending.code or 0

@@ -24,6 +24,7 @@ from .metrics import METRICS
 SUITES = Path(__file__).parent / "suites"
 RESULTS = "zoobench-results"
 TIMEOUT_S = 3600.0
+ENGINES = ("local", "ray")
 
 
 # `set` is what the command line calls it, and no name for an attribute of a class.
@@ -45,8 +46,14 @@ class RunOptions(_Named, total=False):
         Whole numbers, 0 and up.
     fractions
         Parts of the training rows to fit on, such as ``"0.1,0.25,0.5,1"`` or numbers: a learning curve.
+    engine, address
+        "local", or "ray" for the machines of a Ray cluster: at `address` (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``),
+        or else Ray on this machine alone.
+    cache
+        With ray: URL or folder by which prepared tasks and features reach all nodes, and later runs.
     jobs
         Cells side by side, among which threads are divided; "auto" chooses by a measurement of this machine.
+        One by default; with ray as many as the cluster holds.
     cells_per_gpu
         Cells that may share a GPU; each has one of its own by default.
     share_gpus
@@ -58,7 +65,7 @@ class RunOptions(_Named, total=False):
     memory_gb
         GB (10^9 bytes) that a cell may add to the warm process it forks from; 90 % of the machine's by default.
     threads
-        Threads of all cells together; all cores by default.
+        Threads of all cells together; all cores by default. With ray: of each cell; what its model's card says.
     set
         Model settings on top of the preset, for every chosen model that has them.
     plugin
@@ -79,6 +86,9 @@ class RunOptions(_Named, total=False):
     model: str | Sequence[str]
     seed: int | Sequence[int]
     fractions: str | float | Sequence[float]
+    engine: str
+    address: str
+    cache: str
     jobs: int | str
     cells_per_gpu: int
     share_gpus: bool
@@ -113,6 +123,9 @@ class Request:
         Those that cells are given, the best first; none where no cell computes on one.
     remarks
         What a person should know before the first cell begins.
+
+    With the engine ray, `jobs` and `threads` are 0 and `memory_gb` is None where nobody named them, and the cluster
+    settles these and the device "auto".
     """
 
     title: str
@@ -137,6 +150,9 @@ class Request:
     cells_per_gpu: int = 1
     tf32: bool | None = None
     remarks: tuple[str, ...] = ()
+    engine: str = "local"
+    address: str | None = None
+    cache: str = ""
 
 
 def suites() -> dict[str, Path]:
@@ -169,9 +185,10 @@ def check(suite: str, options: RunOptions) -> Request:
     fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
-    jobs, threads, timeout, memory = _numbers(options)
-    device = choose_device(options.get("device", "auto"))
-    gpus, remarks = _gpus(options, device, models)
+    engine = _engine(options)
+    jobs, threads, timeout, memory = _numbers(options, engine)
+    device = choose_device(options.get("device", "auto"), elsewhere=engine == "ray")
+    gpus, remarks = _gpus(options, device, models) if engine == "local" else ((), [])
     return Request(
         title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
@@ -195,22 +212,41 @@ def check(suite: str, options: RunOptions) -> Request:
         cells_per_gpu=options.get("cells_per_gpu", 1),
         tf32=options.get("tf32"),
         remarks=tuple(remarks),
+        engine=engine,
+        address=options.get("address"),
+        cache=options.get("cache", ""),
     )
 
 
-def _numbers(options: RunOptions) -> tuple[int | Literal["auto"], int, float, float]:
-    """Return jobs, threads, timeout and GB of memory."""
-    jobs, threads, memory = _jobs(options.get("jobs", 1)), options.get("threads"), options.get("memory_gb")
-    threads = cores() if threads is None else threads
-    memory = default_memory_gb() if memory is None else memory
-    numbers = {"threads": threads, "timeout": options.get("timeout", TIMEOUT_S), "memory-gb": memory}
-    numbers |= {"jobs": 1 if jobs == "auto" else jobs, "cells-per-gpu": options.get("cells_per_gpu", 1)}
+def _engine(options: RunOptions) -> str:
+    engine = options.get("engine", "local")
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    for name in ("address", "cache"):
+        if engine == "local" and options.get(name):
+            raise UserError(f"--{name} {options.get(name)} is for many machines: add --engine ray")
+    for name, usual in (("checkpoint", False), ("share_gpus", False), ("cells_per_gpu", 1)):
+        if engine == "ray" and options.get(name, usual) != usual:
+            raise UserError(f"--{name.replace('_', '-')} is about this machine's disk or GPUs: leave it out with ray")
+    return engine
+
+
+def _numbers(options: RunOptions, engine: str) -> tuple[int | Literal["auto"], int, float, float | None]:
+    """Return jobs, threads, timeout and GB of memory; 0 and None for what the engine ray finds out."""
+    far = engine == "ray"
+    jobs = _jobs(options.get("jobs", "auto" if far else 1))
+    memory = options.get("memory_gb", None if far else default_memory_gb())
+    threads = options.get("threads", 0 if far else cores())
+    numbers = {"timeout": options.get("timeout", TIMEOUT_S), "cells-per-gpu": options.get("cells_per_gpu", 1)}
+    numbers |= {"jobs": jobs} if jobs != "auto" else {}
+    numbers |= {"memory-gb": memory} if memory is not None else {}
+    numbers |= {"threads": threads} if "threads" in options or not far else {}
     for name, number in numbers.items():
         if not 0 < number < math.inf:
             raise UserError(f"--{name} {number:g} must be more than 0, and finite")
-    if threads > cores():
+    if not far and threads > cores():
         raise UserError(f"--threads {threads} is more than the {cores()} cores that this process may use")
-    return jobs, threads, float(numbers["timeout"]), memory
+    return 0 if far and jobs == "auto" else jobs, threads, float(numbers["timeout"]), memory
 
 
 def _jobs(asked: int | str) -> int | Literal["auto"]:
@@ -223,7 +259,7 @@ def _jobs(asked: int | str) -> int | Literal["auto"]:
 
 
 def _gpus(options: RunOptions, device: str, models: Sequence[str]) -> tuple[tuple[VisibleGpu, ...], list[str]]:
-    """Return the GPUs of a run, and what is to be said of them."""
+    """Return the GPUs of a run on this machine, and what is to be said of them."""
     cards = [MODELS.get(split_name(model)[0]).card for model in models]
     if device != "cuda" or not any(computes_on(card, card.default, device) == "cuda" for card in cards):
         if options.get("tf32") is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,14 +10,13 @@ from typing import Any, Literal
 from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
 from .cell import Cell
-from .engines.local import LocalEngine
 from .execute import Executor
-from .hardware import measure
 from .history import expected_seconds, spread
 from .metrics import METRIC_VERSION
 from .options import Request, RunOptions, check
 from .plan import Planned, plan
 from .record import Record
+from .runner import open_engine
 from .store import RECORD, Results, read_record
 
 ELSEWHERE = "elsewhere"
@@ -65,7 +65,12 @@ class Ahead:
     def seconds(self) -> float:
         """How long the cells take that were timed on this hardware, with the request's jobs."""
         known = [each.seconds or 0.0 for each in self.cells if each.runs and each.timed == self.hardware_class]
-        return spread(known, self.request.jobs)
+        return spread(known, self.jobs)
+
+    @property
+    def jobs(self) -> int:
+        """Cells side by side; one where a run would measure how many are best."""
+        return 1 if self.request.jobs == "auto" else int(self.request.jobs)
 
     @property
     def untimed(self) -> int:
@@ -93,13 +98,14 @@ def look_ahead(suite: str, options: RunOptions, tell: Callable[[str], None]) -> 
         asked.pop("storage", None)  # a run tries whether it can write to it
     request = check(suite, asked)
     tell("measuring this machine")
-    hardware = measure(request.device)
-    cells, refused = plan(request, tell)
-    results = Results(request.results)
-    executor = Executor(request, results, LocalEngine(request.device, hardware), cache_root() / "features")
-    shelf = _Shelf(results)
-    found = tuple(_outlook(planned, executor, shelf, request, hardware.class_id) for planned in cells)
-    return Ahead(request, hardware.class_id, found, tuple(refused))
+    engine, request = open_engine(request, tell)
+    with contextlib.closing(engine):
+        cells, refused = plan(request, tell)
+        results = Results(request.results)
+        executor = Executor(request, results, engine, cache_root() / "features")
+        shelf, here = _Shelf(results), engine.places[0].class_id
+        found = tuple(_outlook(planned, executor, shelf, request, here) for planned in cells)
+    return Ahead(request, here, found, tuple(refused))
 
 
 class _Shelf:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
 from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
-from .division import NEEDS_GB, Chosen, Work, choose, measured
+from .division import Chosen, Work, choose, measured
 from .engines.base import Engine
 from .engines.local import LocalEngine
 from .engines.servers import computes_on, server_of
 from .execute import Attempt, Executor
-from .hardware import Hardware, measure
+from .hardware import measure
 from .history import expected_seconds
 from .options import Request, RunOptions, check, default_memory_gb
 from .plan import Planned, plan
@@ -74,11 +74,13 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     console = Console(stderr=True, quiet=request.quiet)
     finished = Finished(request)
     try:
-        with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
-            hardware = measure(request.device)
-            tell = status.update if status else lambda text: None
-            cells, finished.refused = plan(request, tell)
-        _Run(request, results, hardware, console).all(cells, finished)
+        with contextlib.ExitStack() as stack:
+            with console.status("measuring this machine") if is_live(console) else contextlib.nullcontext() as status:
+                tell = status.update if status else lambda text: None
+                engine, request = open_engine(request, tell)
+                stack.callback(engine.close)
+                cells, finished.refused = plan(request, tell)
+            _Run(request, results, engine, console).all(cells, finished)
     except KeyboardInterrupt:
         finished.interrupted = True
     except OSError as error:
@@ -87,11 +89,23 @@ def run_suite(suite: str, options: RunOptions) -> Finished:
     return finished
 
 
+def open_engine(request: Request, tell: Callable[[str], None]) -> tuple[Engine, Request]:
+    """Return the engine of a run, and the request with what its machines settle."""
+    if request.engine == "local":
+        engine: Engine = LocalEngine(request.device, measure(request.device), request.gpus, request.cells_per_gpu)
+        return engine, request
+    from .engines.ray_engine import RayEngine
+
+    cluster = RayEngine(request.address, request.device, request.threads, request.cache, tell)
+    settled = {"jobs": request.jobs or cluster.slots, "memory_gb": request.memory_gb or cluster.memory_gb}
+    return cluster, replace(request, device=cluster.device, **settled)
+
+
 class _Run:
-    def __init__(self, request: Request, results: Results, hardware: Hardware, console: Console) -> None:
-        self._request, self._console = request, console
-        self._hardware, self._lines, self._jobs = hardware, list(request.remarks), 1
-        self._engine: Engine = LocalEngine(request.device, hardware, request.gpus, request.cells_per_gpu)
+    def __init__(self, request: Request, results: Results, engine: Engine, console: Console) -> None:
+        self._request, self._console, self._engine = request, console, engine
+        self._told: set[str] = set()
+        self._lines, self._jobs = list(request.remarks), 1
         self._executor = Executor(request, results, self._engine, cache_root() / "features")
 
     def all(self, cells: Sequence[Planned], finished: Finished) -> None:
@@ -127,7 +141,8 @@ class _Run:
             side_by_side *= workers
         self._executor.launcher.side_by_side = side_by_side
         if chosen:
-            each = f"{(threads := self._executor.launcher.threads)} thread{'' if threads == 1 else 's'} each"
+            threads = max(1, self._request.threads // side_by_side)
+            each = f"{threads} thread{'' if threads == 1 else 's'} each"
             self._lines.append(f"--jobs auto: {side_by_side} side by side, {each} ({chosen.why})")
 
     def _chosen(self, cells: Collection[Planned]) -> Chosen:
@@ -135,15 +150,15 @@ class _Run:
         request, work = self._request, Counter[bool]()
         for planned in cells:
             work[self._on_gpu(planned)] += request.budget.trials if planned.search and request.budget else 1
-        needs = max((NEEDS_GB[planned.model.card.framework] for planned in cells), default=1.0)
+        needs = max((planned.model.card.needs.memory_gb for planned in cells), default=1.0)
 
         def measure() -> Mapping[int, float]:
             what = "measuring how many cells to run side by side"
             if not is_live(self._console):
                 self._console.print(f"  … {what}", markup=False, highlight=False)
-                return measured(self._hardware, request.threads)
+                return measured(self._engine.places[0], request.threads)
             with self._console.status(what):
-                return measured(self._hardware, request.threads)
+                return measured(self._engine.places[0], request.threads)
 
         return choose(Work(work[False], work[True], self._seats, needs), request.threads, default_memory_gb(), measure)
 
@@ -182,6 +197,14 @@ class _Run:
         lines += [f"  left out: {line}" for line in finished.refused]
         for line in (*lines, *self._executor.problems):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._remark()
+
+    def _remark(self) -> None:
+        """Print what the engine has to say of its machines, each line once."""
+        for line in self._engine.remarks:
+            if line not in self._told:
+                self._told.add(line)
+                self._console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _warm(self, cells: Iterable[Planned], display: Display) -> None:
         """Import every framework before the first cell, so that no cell's clock runs beside an import."""
@@ -189,6 +212,7 @@ class _Run:
         if names:
             with display.waiting(f"importing {', '.join(names)}"):
                 self._executor.broken = self._engine.warm(names)
+            self._remark()
 
     def _pass(
         self, cells: dict[str, Planned], display: Display, finished: Finished, *, patient: bool

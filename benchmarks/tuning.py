@@ -18,6 +18,7 @@ from ..datasets.support.files import sha256_file
 from ..zoo.core import Scalar
 from .budget import Budget
 from .cell import Cell
+from .engines.base import ANEW
 from .job import LOG, Event, Outcome
 from .launch import Launcher, read_probabilities
 from .outputs import write_probabilities
@@ -258,6 +259,8 @@ class _Listener:
         self._trial, self._epoch = trial, 0
 
     def __call__(self, event: Event) -> bool:
+        if event == ANEW:
+            self._epoch = 0
         value = next((event.values[name] for name in SCORES if name in event.values), None)
         if event.phase != "fit" or value is None:
             return False

@@ -54,6 +54,7 @@ def main(path: str, environment: Mapping[str, str]) -> None:
         del os.environ[name]
     os.environ.update(environment)
     job = Job.read(Path(path))
+    os.environ.update(job.environment)
     # The exit below skips whoever tidies up at exit (tensorflow keeps the code that it wrote).
     tempfile.tempdir = os.environ["TMPDIR"] = job.temporary
     # What the warm process imported is never garbage: a collection that walked it would also copy its pages.
@@ -190,9 +191,9 @@ class _Work:
         return kept_terms(Path(self.job.features) / "terms", self.job.source_sha256)
 
     def _build(self) -> tuple[Model, Any]:
-        for plugin in self.job.plugins:
-            import_plugin(Path(plugin))
-        model = MODELS.of(importlib.import_module(self.job.module))[self.job.model]
+        plugins = {plugin: import_plugin(Path(plugin)) for plugin in self.job.plugins}
+        module = plugins.get(self.job.module) or importlib.import_module(self.job.module)
+        model = MODELS.of(module)[self.job.model]
         if source_fingerprint(model.module) != self.job.source_sha256:
             raise UnavailableError("the model's source changed while the run went on: run it again")
         job = self.job

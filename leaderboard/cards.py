@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -69,7 +70,7 @@ def model_mapping(card: ModelCard) -> dict[str, Any]:
     limits = {name: [low, high if math.isfinite(high) else None] for name, (low, high) in card.limits.items()}
     trained_on = {setting: list(tasks) for setting, tasks in card.trained_on.items()}
     parts = {"presets": presets, "space": space, "choices": choices, "limits": limits, "trained_on": trained_on}
-    return plain | {"default": dict(card.default), "meanings": dict(card.meanings), **parts}
+    return plain | asdict(card.needs) | {"default": dict(card.default), "meanings": dict(card.meanings), **parts}
 
 
 def card_of(name: str) -> RenderableType:

@@ -28,10 +28,10 @@ from .console import (
 )
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
-from .device_options import CellsPerGpu, Jobs, ShareGpus, Tf32
 from .ensemble_cli import ensemble
 from .plan_cli import options_of, plan_like
 from .results_cli import results_app
+from .run_options import Address, Cache, CellsPerGpu, Engine, Jobs, MemoryGb, ShareGpus, Tf32, Threads
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ def run(
         Names,
         typer.Option("--set", metavar="KEY=VALUE", help="Model setting, such as encoder=FOLDER; repeatable."),
     ] = None,
-    jobs: Jobs = "1",
+    engine: Engine = "local",
+    address: Address = None,
+    cache: Cache = None,
+    jobs: Jobs = None,
     timeout: Annotated[float, typer.Option(help="Seconds a cell.")] = 3600.0,
-    memory_gb: Annotated[
-        Optional[float], typer.Option(help="GB a cell may add (default: 0.9 of the machine's).")  # noqa: UP045
-    ] = None,
-    threads: Annotated[Optional[int], typer.Option(help="Threads in all (default: all cores).")] = None,  # noqa: UP045
+    memory_gb: MemoryGb = None,
+    threads: Threads = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     cells_per_gpu: CellsPerGpu = 1,
     share_gpus: ShareGpus = False,

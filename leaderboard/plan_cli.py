@@ -148,8 +148,8 @@ def _total(ahead: Ahead) -> list[str]:
     todo = [each for each in ahead.cells if each.runs]
     if not todo:
         return ["nothing to run"]
-    jobs = ahead.request.jobs
-    beside = f", {jobs} side by side" if jobs > 1 else ""
+    beside = f", {ahead.jobs} side by side" if ahead.jobs > 1 else ""
+    beside += " (one by one; --jobs auto decides when it runs)" if ahead.request.jobs == "auto" else ""
     parts = [f"about {in_words(ahead.seconds)} on {ahead.hardware_class}{beside}"] if ahead.untimed < len(todo) else []
     elsewhere = [each.seconds or 0.0 for each in todo if each.timed == ELSEWHERE]
     if elsewhere:

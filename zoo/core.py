@@ -81,6 +81,28 @@ def _conditions(when: When) -> dict[str, Any]:
     return {"when": {name: list(values) for name, values in when.items()}} if when else {}
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a fit is given where machines are shared: cores, GPUs (0.5 is half of one) and GB of memory."""
+
+    cores: int
+    gpus: float
+    memory_gb: float
+
+    def __post_init__(self) -> None:
+        if self.cores < 1 or not 0 <= self.gpus < math.inf or not 0 < self.memory_gb < math.inf:
+            raise ValueError(f"needs of {self.cores} cores, {self.gpus} GPUs and {self.memory_gb} GB cannot be met")
+
+
+# Networks multiply matrices on all the cores they get. Most models of scikit-learn take one; a forest takes what
+# `--threads` gives, and its file stays as it is: a card of another hash would make its records stale.
+NEEDS: Mapping[Framework, Needs] = {
+    "scikit-learn": Needs(1, 0, 1.0),
+    "torch": Needs(4, 1, 4.0),
+    "keras": Needs(4, 1, 4.0),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What a model is, what it needs, its settings and where they may move.
@@ -113,6 +135,8 @@ class ModelCard:
     trained_on
         Of a setting that names weights: the tasks on whose rows, test fold included, they were trained before,
         whatever its value, "none" apart.
+    cores, gpus, memory_gb
+        What a fit is given on a cluster (`--engine ray`), where it differs from `NEEDS` of its framework.
     check
         Raises a UserError for a configuration that makes no sense; imports no framework. Called for every cell
         before the first one runs.
@@ -136,7 +160,16 @@ class ModelCard:
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cores: int | None = None
+    gpus: float | None = None
+    memory_gb: float | None = None
     check: Callable[[Config], None] | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """What a fit is given where machines are shared."""
+        own = {"cores": self.cores, "gpus": self.gpus, "memory_gb": self.memory_gb}
+        return replace(NEEDS[self.framework], **{name: value for name, value in own.items() if value is not None})
 
     def __post_init__(self) -> None:
         check_name("model", self.name)
@@ -156,6 +189,7 @@ class ModelCard:
                 raise ValueError(f"model {self.name}: {what} names settings that have no default: {sorted(strange)}")
         for preset in self.presets:
             check_name("preset", preset)
+        _ = self.needs  # refused where it is declared, not where it first runs
         self._check_settings()
         self._check_conditions()
         for name in ("default", "presets", "space", "choices", "limits", "meanings", "trained_on"):

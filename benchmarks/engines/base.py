@@ -8,20 +8,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ...zoo.core import ModelCard, Needs
 from ..hardware import Hardware
 from ..job import Event, Job
 
 Cause = Literal["exit", "timeout", "memory", "stopped", "pruned", "lost"]
 Listener = Callable[[Event], "bool | None"]
 """Hears each event of a job; what answers true has heard enough and ends the job."""
+ANEW = Event("starting anew")
+"""Says that a job begins from its beginning once more: the events so far were of a process that is gone."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell may use: seconds of wall time, and GB beyond the warm process; None is without limit."""
+    """What a cell may use: seconds of wall time, and GB beyond the warm process; None is without limit.
+
+    `needs` is what a machine must have free for it to begin, where machines are shared.
+    """
 
     timeout_s: float | None = None
     memory_gb: float | None = None
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,12 @@ class Ending:
         The machine that it ran on; None for the first of the engine's.
     gpus
         The UUIDs of the GPUs that it had.
+    threads
+        Those that it had; None for as many as the engine said.
     waited_s
-        Seconds that it waited for them, before its clock began.
+        Seconds that it waited, before its clock began: for its GPUs, or until a machine was free for it.
+    reason
+        Why it came to nothing, where the engine knows better than the process's end tells.
     """
 
     cause: Cause
@@ -53,7 +64,9 @@ class Ending:
     beside: int = 0
     place: Hardware | None = None
     gpus: tuple[str, ...] = ()
+    threads: int | None = None
     waited_s: float = 0.0
+    reason: str = ""
 
     @property
     def unanswered(self) -> bool:
@@ -81,10 +94,23 @@ class Engine(Protocol):
         """The machines that a job may run on, one of each class of hardware; never empty."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a person should know of the machines, a line each."""
+        ...
+
     def warm(self, names: Iterable[str]) -> dict[str, str]:
         """Import frameworks ahead (keys of `servers.PRELOAD`) and return why by the names of those that failed."""
         ...
 
+    def threads(self, card: ModelCard) -> int | None:
+        """Return the threads of a model's process; None where those of the run are divided among its processes."""
+        ...
+
     def run(self, job: Job, server: str, limits: Limits, on_event: Listener) -> Ending:
         """Run one job to its end, whatever that is; what it leaves lies in the folder `job.out` of this machine."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds; no job runs on it any more."""
         ...

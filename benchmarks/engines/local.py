@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from ...datasets.support.folders import cache_root
+from ...zoo.core import ModelCard
 from ..gpus import VisibleGpu, visible
 from ..hardware import Hardware
 from ..job import EVENTS, OUTCOME, Event, Job, tail_events
@@ -55,6 +56,11 @@ class LocalEngine:
     def places(self) -> Sequence[Hardware]:
         """The machine of this process, with each kind of GPU that it has."""
         return tuple(dict.fromkeys(replace(self._place, gpu=gpu.kind) for gpu in self._leases.gpus)) or (self._place,)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """There is nothing to say of the machine that a person sits at."""
+        return ()
 
     def warm(self, names: Iterable[str]) -> dict[str, str]:
         """Start the servers side by side, wait for all, and return why by the names of those that failed."""
@@ -100,6 +106,19 @@ class LocalEngine:
                 retire(server, job.device)
         return Ending("stopped", None, 0.0) if self.stopping.is_set() else ending
 
+    def threads(self, card: ModelCard) -> None:
+        """All processes share the threads of the run."""
+        del card
+
+    def end(self, job: Job) -> None:
+        """End a job as if what it said had been enough, if it runs by now."""
+        with self._guard:
+            for watch in self._watches:
+                watch.unwanted = watch.unwanted or watch.out == Path(job.out)
+
+    def close(self) -> None:
+        """Nothing is held: the warm servers are the process's own, and serve the next run."""
+
     @contextlib.contextmanager
     def _running(self, watch: _Watch) -> Iterator[None]:
         with self._guard:
@@ -128,7 +147,7 @@ class _Watch:
         on_event: Listener,
         stopping: threading.Event,
     ) -> None:
-        self._messages, self._out, self._limits = messages, out, limits
+        self._messages, self.out, self._limits = messages, out, limits
         self._on_event, self._stopping = on_event, stopping
         self._start = time.monotonic()
         self._offset = 0
@@ -138,7 +157,7 @@ class _Watch:
         self._children: dict[int, psutil.Process] = {}
         self.beside = 0
         self._oom_kills = _oom_kills()
-        self._unwanted = False
+        self.unwanted = False
 
     def until_end(self) -> Ending:
         while True:
@@ -167,7 +186,7 @@ class _Watch:
     def _trespass(self) -> Cause | None:
         if self._stopping.is_set():
             return "stopped"
-        if self._unwanted:
+        if self.unwanted:
             return "pruned"
         if self._limits.timeout_s is not None and time.monotonic() - self._start > self._limits.timeout_s:
             return "timeout"
@@ -216,9 +235,9 @@ class _Watch:
         return resident_gb(self._pid or 0)[0] + sum(self._children_gb.get(pid, 0.0) for pid in alive)
 
     def _forward_events(self) -> None:
-        events, self._offset = tail_events(self._out / EVENTS, self._offset)
+        events, self._offset = tail_events(self.out / EVENTS, self._offset)
         for event in events:
-            self._unwanted = bool(self._on_event(event)) or self._unwanted
+            self.unwanted = bool(self._on_event(event)) or self.unwanted
 
     def _kill_group(self, sign: signal.Signals) -> None:
         if self._pid is None:
