@@ -1,4 +1,4 @@
-"""Inject faults and count what is lost: python -m tests.faults.campaign [--kills 50] [--seed 0] [--out report.json].
+"""Inject faults and count what is lost: python -m tests.faults.campaign [--kills 50] [--nodes 5] [--seed 0] [--out report.json].
 
 From the root of the repository, with a zoobench installed from it. Takes some 25 minutes on two cores. The last line
 says how many faults were injected and what was lost; the exit status is 1 where anything was.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from zoobench.datasets.support.files import write_text
 
-from . import clock, crowd, hostile, kills, many, space
+from . import clock, crowd, hostile, kills, many, nodes, space
 from .scene import Scene
 
 DISKS = ["60k", "150k", "300k", "600k"]
@@ -52,10 +52,11 @@ class Report:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--nodes", type=int, default=5, help="of Ray clusters, to lose")
     parser.add_argument("--cells", type=int, default=1000, help="of the run of very many")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", nargs="*", default=["kills", "disk", "crowd", "hostile", "clock", "many"])
+    parser.add_argument("--only", nargs="*", default=["kills", "nodes", "disk", "crowd", "hostile", "clock", "many"])
     options = parser.parse_args()
     report = Report(options.out)
     report.say(f"seed {options.seed}")
@@ -71,6 +72,8 @@ def main() -> int:
 def _inject(what: str, scene: Scene, options: argparse.Namespace, report: Report) -> None:
     if what == "kills":
         report.add("kill -9", options.kills, kills.kills(scene, options.kills, options.seed, report.say))
+    elif what == "nodes":
+        report.add("Ray nodes lost", options.nodes, nodes.lost_nodes(scene, options.nodes, options.seed, report.say))
     elif what == "disk":
         if space.can_mount(scene.folder):
             report.add("full disk", len(DISKS), space.full_disk(scene, DISKS, report.say))

@@ -1,12 +1,13 @@
 """Measure a study against separate runs: python tests/performance/tuning.py [--trials 30] [--model embedding-mlp].
 
-A study of `--trials` trials by `zoobench run --trials` as it is by default, which gives up trials that lag behind, and
-then as many `zoobench run` commands, each of the configuration of one of those trials, one after another; the
-embeddings of movie-genres are cached before either begins. Both try the same configurations with the same seeds, and
-the best validation score must be the same: had the pruner given up the best, the script would say so and fail.
+A study of `--trials` trials by `zoobench run --trials`, and then as many `zoobench run` commands, each of the
+configuration of one of those trials, one after another; the embeddings of movie-genres are cached before either
+begins. Both fit the same configurations with the same seeds, to their ends, so that the best validation score must be
+the same; with `--pruner median`, as a study is by default, trials that lag behind are given up, and it may not be.
 
-The line gives how many times faster the study was, what is asked, and the seconds of both; `MISSED` marks what is
-less, and the exit status is then 1. It needs the published files (ZOOBENCH_DATA) and some 15 minutes on two cores.
+The lines give how many times faster the study was with the seconds of both, and by how much the best scores differ;
+`MISSED` marks what is not reached, and the exit status is then 1. It needs the published files (ZOOBENCH_DATA) and
+some 20 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from figures import Figure, head, show
 
-TARGET = 2.0
+TARGET, SAME = 2.0, 1e-4
 NO_SETTING = ("trial", "state", "value", "seconds", "reason", "sha256")
 
 
@@ -45,7 +46,7 @@ def validation(record: dict) -> float:
     return record["validation"][record["policy"]]["values"][record["primary_metric"]]
 
 
-def measure(common: Sequence[str | Path], trials: int, pruner: str, folder: Path) -> Figure:
+def measure(common: Sequence[str | Path], trials: int, pruner: str, folder: Path) -> Iterator[Figure]:
     zoobench(*common, "--results", folder / "warm")  # features and prepared data, for both
     study, apart = folder / "study", folder / "apart"
     together = zoobench(*common, "--results", study, "--trials", str(trials), "--pruner", pruner)
@@ -57,17 +58,17 @@ def measure(common: Sequence[str | Path], trials: int, pruner: str, folder: Path
         separate += zoobench(*common, "--results", apart, *(word for each in settings for word in ("--set", each)))
     tuned = next(record for record in records(study) if record["mode"] == "tuned")
     best = max(validation(record) for record in records(apart))
-    if abs(best - validation(tuned)) > 1e-4:
-        raise SystemExit(f"the best of the study is {validation(tuned):.6f}, that of the separate runs {best:.6f}")
     whole = sum(row["state"] == "complete" for row in rows)
-    how = f"{len(rows)} trials ({whole} to their end) {together:.0f} s, {len(rows)} runs {separate:.0f} s, both best {best:.4f}"
-    return Figure("separate runs / study, seconds", separate / together, TARGET, how)
+    how = f"{len(rows)} trials ({whole} to their end) {together:.0f} s, {len(rows)} runs {separate:.0f} s"
+    yield Figure("separate runs / study, seconds", separate / together, TARGET, how)
+    told = f"best of the runs {best:.4f}, of the study {validation(tuned):.4f}"
+    yield Figure("best of the runs less that of the study", best - validation(tuned), SAME, told, at_most=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--pruner", default="median", help="none: no trial is given up")
+    parser.add_argument("--pruner", default="none", help="median: trials that lag behind are given up")
     parser.add_argument("--model", default="embedding-mlp")
     parser.add_argument("--task", default="movie-genres")
     parser.add_argument("--plugin", type=Path)
@@ -76,9 +77,10 @@ def main() -> int:
     plugin = ["--plugin", options.plugin] if options.plugin else []
     with tempfile.TemporaryDirectory(prefix="zoobench.tuning.") as folder:
         common = ("run", "--task", options.task, "--model", options.model, *plugin)
-        figure = measure(common, options.trials, options.pruner, Path(folder))
-    show(figure)
-    return int(figure.missed)
+        figures = list(measure(common, options.trials, options.pruner, Path(folder)))
+    for figure in figures:
+        show(figure)
+    return int(any(figure.missed for figure in figures))
 
 
 if __name__ == "__main__":
