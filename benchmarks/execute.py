@@ -78,8 +78,9 @@ class Executor:
 
         A failure stands until its code, data or limits change; what was unavailable is looked at again.
         """
-        found = (self._standing(planned, self._path(planned, place)) for place in self._engine.places)
-        return next(filter(None, found), None)
+        every = [self._standing(planned, self._path(planned, place)) for place in self._engine.places]
+        found = sorted(filter(None, every), key=lambda stored: stored.record.status != "ok")
+        return next(iter(found), None)
 
     def _standing(self, planned: Planned, path: Path) -> Stored | None:
         record = self._readable(path)
@@ -136,7 +137,7 @@ class Executor:
         -------
         None if the cell was not run: another run has it (and we are not patient), or the engine is stopping.
         """
-        claim = lock(self._results.claim(planned.cell.key(self._engine.places[0].class_id)))
+        claim = lock(self._results.claim(planned.cell.fit_key))  # whatever machine it may run on
         while not self._engine.stopping.is_set():
             try:
                 claim.acquire(timeout=0.2 if patient else 0)

@@ -75,7 +75,7 @@ class Merger:
             return Taken(path, "refused", wrong)
         if record.status == "ok" and not (stored.attempt / PROBABILITIES).is_file():
             return Taken(path, "refused", f"its {PROBABILITIES} is not there")
-        claim = lock(self.target.claim(record.key))
+        claim = lock(self.target.claim(record.fit_key))
         try:
             with claim.acquire(timeout=self.wait_s):
                 return self._decide(stored)

@@ -143,25 +143,26 @@ class Results:
             folder.parent.rmdir()  # where it was the last
 
     def claim(self, key: str) -> Path:
-        """Return the lock file that whoever runs the cell `key` holds."""
+        """Return the lock file that whoever runs a cell (its fit key) or makes an ensemble (its key) holds."""
         return self.root / ".work" / "locks" / key
 
     def commit(self, record: Record, staged: Path | None) -> Stored:
-        """Store a record, whose claim the caller holds; the files in `staged` become its attempt's.
+        """Store a record; the files in `staged` become its attempt's.
 
         Other attempts are dropped afterwards: the one that it replaces, and what a process left that came to its end,
         or to that of the disk, between its files and its record.
         """
         path = self.record_path(record.task_name, record.model, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _set_aside(path)
-        if staged is not None:
-            staged.rename(path.parent / record.attempt)
-        write_text(path, record.model_dump_json(indent=1) + "\n")
-        if not any(path.parent.glob(f"{_ASIDE}*")):  # what was set aside may have files among them
-            for each in path.parent.iterdir():
-                if each.name != record.attempt and _ATTEMPT.fullmatch(each.name):
-                    shutil.rmtree(each, ignore_errors=True)
+        with lock(self.claim(f"commit-{record.key}")):  # or two that drop each other's files leave a record without any
+            _set_aside(path)
+            if staged is not None:
+                staged.rename(path.parent / record.attempt)
+            write_text(path, record.model_dump_json(indent=1) + "\n")
+            if not any(path.parent.glob(f"{_ASIDE}*")):  # what was set aside may have files among them
+                for each in path.parent.iterdir():
+                    if each.name != record.attempt and _ATTEMPT.fullmatch(each.name):
+                        shutil.rmtree(each, ignore_errors=True)
         return Stored(record, path)
 
     def sweep(self) -> None:

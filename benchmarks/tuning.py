@@ -155,16 +155,20 @@ class _Study:
         return self._summed_up()
 
     def _objective(self, trial: Trial) -> float:
+        import optuna
+
         trial.set_user_attr(OWNER, owner())
         trial.set_user_attr(INTERRUPTED, False)
         scratch = self._results.scratch()
         try:
             return self._fit(trial, scratch)
-        except (StoppedError, OSError):  # an error of the disk's is none of the trial's
-            trial.set_user_attr(INTERRUPTED, True)
-            raise
         except TrialFailedError as failure:
             trial.set_user_attr(REASON, str(failure))
+            raise
+        except optuna.TrialPruned:
+            raise
+        except BaseException:  # the run is stopped, its disk is full, its cluster is gone: none of the trial's doing
+            trial.set_user_attr(INTERRUPTED, True)
             raise
         finally:
             discard(scratch)
@@ -259,7 +263,7 @@ class _Listener:
         self._trial, self._epoch = trial, 0
 
     def __call__(self, event: Event) -> bool:
-        if event == ANEW:
+        if event == ANEW or event.phase == "loading":  # of a process that was killed: this one tells it all
             self._epoch = 0
         value = next((event.values[name] for name in SCORES if name in event.values), None)
         if event.phase != "fit" or value is None:

@@ -171,7 +171,7 @@ def test_a_cell_in_the_hands_of_a_run_is_left_alone(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     store(one, "birch")
     stored = store(two, "ash")
-    with lock(Results(one).claim(stored.record.key)):
+    with lock(Results(one).claim(stored.record.fit_key)):
         [taken] = merge(Results(one), [Results(two)], wait_s=0.1)
     assert (taken.came, taken.path) == ("busy", stored.path)
     assert "ash" not in " ".join(contents(one))

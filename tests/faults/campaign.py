@@ -73,7 +73,7 @@ def _inject(what: str, scene: Scene, options: argparse.Namespace, report: Report
     if what == "kills":
         report.add("kill -9", options.kills, kills.kills(scene, options.kills, options.seed, report.say))
     elif what == "nodes":
-        report.add("Ray nodes lost", options.nodes, nodes.lost_nodes(scene, options.nodes, options.seed, report.say))
+        report.add("Ray nodes lost", *nodes.lost_nodes(scene, options.nodes, options.seed, report.say))
     elif what == "disk":
         if space.can_mount(scene.folder):
             report.add("full disk", len(DISKS), space.full_disk(scene, DISKS, report.say))
@@ -82,7 +82,7 @@ def _inject(what: str, scene: Scene, options: argparse.Namespace, report: Report
         lost = [line for size in LIMITS for line in space.file_limit(scene, size)]
         report.add("limit on files", len(LIMITS), lost)
     elif what == "crowd":
-        report.add("crowds of four", 3 * crowd.FOUR, crowd.all_crowds(scene, report.say))
+        report.add("crowds of four", 3, crowd.all_crowds(scene, report.say))
     elif what == "hostile":
         report.add("hostile models", 2 * len(hostile.BEHAVIOUR), hostile.hostile(scene, 1000))
     elif what == "clock":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,14 +24,17 @@ FOUR = 4
 def one_folder(scene: Scene) -> list[str]:
     """Four runs of the same suite on one results folder and an empty cache; what is lost, or done twice."""
     results, cache = scene.folder / "shared", scene.folder / "cache"
-    runs = [scene.start(results, ZOOBENCH_CACHE=str(cache)) for _ in range(FOUR)]
+    fits = scene.folder / "fits"
+    runs = [scene.start(results, ZOOBENCH_CACHE=str(cache), FITS=str(fits)) for _ in range(FOUR)]
     statuses = [run.wait(600) for run in runs]
     lines = [f"run {place} ended with status {status}" for place, status in enumerate(statuses) if status]
+    counts = Counter(fits.read_text().splitlines())
+    lines += [f"{name} was fitted {count} times" for name, count in counts.items() if count > 1]
     return [*lines, *losses(results, scene.unbroken)]
 
 
 def one_study(scene: Scene) -> list[str]:
-    """Four machines (results folders) on one database: the budget is spent once."""
+    """Four machines (results folders) on one database: its trials are shared, but for those begun at one moment."""
     import optuna
 
     url = f"sqlite:///{scene.folder / 'studies.db'}"

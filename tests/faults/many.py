@@ -18,8 +18,8 @@ QUICK = "def fit(self, X, y):\n    return self\ndef predict_proba(self, X):\n   
 def many(folder: Path, count: int, most_mb: float) -> tuple[list[str], str]:
     """Run `count` cells; return what is wrong, and the growth in words.
 
-    Memory and descriptors are those of the run's own process, from a tenth of the cells on: by then everything is
-    imported. Growth is the difference of the medians of the first and the last tenth.
+    Memory and descriptors are those of the run's own process, once a tenth of the cells and 20 of them are done: by
+    then everything is imported. Growth is the difference of the medians of the first and the last tenth.
     """
     (folder / "tasks.py").write_text(TASK)
     write_models(folder / "quick.py", {"quick": QUICK})
@@ -34,7 +34,7 @@ def many(folder: Path, count: int, most_mb: float) -> tuple[list[str], str]:
     took = time.monotonic() - start
     done = len(cells(results))
     lines = [] if run.returncode == 0 and done == count else [f"status {run.returncode}, {done} of {count} records"]
-    part = [each for each in seen if each[0] >= count // 10]
+    part = [each for each in seen if each[0] >= max(20, count // 10)]
     tenth = max(1, len(part) // 10)
     first, last = (sorted(each[1] for each in some)[tenth // 2] for some in (part[:tenth], part[-tenth:]))
     files = (part[0][2], part[-1][2])

@@ -18,9 +18,14 @@ EARLIEST, LATEST = 8.0, 40.0
 """Seconds from the start of a run; it takes some ten to reach the cluster and import its frameworks there."""
 
 
-def lost_nodes(scene: Scene, count: int, seed: int, say: Callable[[str], None]) -> list[str]:
-    """Run the scene on two nodes `count` times, lose the one that is not the driver's, and return what was lost."""
-    draw, lost = random.Random(seed), []  # noqa: S311
+def lost_nodes(scene: Scene, count: int, seed: int, say: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Run the scene on two nodes `count` times, lose the one that is not the driver's while a run goes on.
+
+    Returns
+    -------
+    How often it was lost in time, and what was lost with it.
+    """
+    draw, lost, struck = random.Random(seed), [], 0  # noqa: S311
     with _cluster() as cluster:
         for number in range(count):
             node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
@@ -30,6 +35,7 @@ def lost_nodes(scene: Scene, count: int, seed: int, say: Callable[[str], None]) 
             while time.monotonic() < end and run.poll() is None:
                 time.sleep(0.1)
             over = run.poll() is not None
+            struck += not over
             cluster.remove_node(node, allow_graceful=False)
             status = run.wait(900)
             lines = [f"the run ended with status {status}"] if status else []
@@ -37,7 +43,7 @@ def lost_nodes(scene: Scene, count: int, seed: int, say: Callable[[str], None]) 
             late = " (after the run had ended)" if over else ""
             say(f"node {number + 1} of {count} lost at {moment:.1f} s{late}: {'; '.join(lines) or 'nothing lost'}")
             lost += [f"node at {moment:.1f} s: {line}" for line in lines]
-    return lost
+    return struck, lost
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from ..tunable import SOURCE
 
 # Fits that take a while, say how far they are, and answer from their seed and what they were given.
 NAPPER = """
+import os
 import time
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -28,11 +29,14 @@ from zoobench.zoo.core import ModelCard, model
 
 
 class Napper:
-    def __init__(self, config, context):
-        self.config, self.context = config, context
+    def __init__(self, name, config, context):
+        self.name, self.config, self.context = name, config, context
         self.words = HashingVectorizer(n_features=256)
 
     def fit(self, X, y, report):
+        if fits := os.environ.get("FITS"):
+            with open(fits, "a") as log:
+                log.write(f"{self.context.task.name} {self.name}\\n")
         for step in range(1, 5):
             time.sleep(self.config["nap"])
             report(step, 4, loss=1 / step)
@@ -55,8 +59,8 @@ def card(name):
                      default={"nap": 0.1})
 
 
-first = model(card("naps"))(Napper)
-second = model(card("naps-too"))(Napper)
+first = model(card("naps"))(lambda config, context: Napper("naps", config, context))
+second = model(card("naps-too"))(lambda config, context: Napper("naps-too", config, context))
 """
 
 
