@@ -254,7 +254,6 @@ class Executor:
             fit_key, measured["tuning"] = tuned.fit_key, tuned.tuning
             timings |= {"tune": tuned.tuning.seconds, "wall": timings["wall"] + tuned.wall}
         return Record(
-            fit_key=fit_key,
             attempt=secrets.token_hex(6),
             created=now(),
             task=cell.task,
@@ -292,6 +291,7 @@ class Executor:
         server = server_of(planned.model.card, planned.cell.config)
         return {
             "key": record_key(fit_key, place.class_id),
+            "fit_key": fit_key,
             "hardware_class": place.class_id,
             "hardware": place.as_json(),
             "device": computes_on(planned.model.card, planned.cell.config, self._request.device),

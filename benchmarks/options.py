@@ -181,7 +181,6 @@ def check(suite: str, options: RunOptions) -> Request:
     asked = tuple(map(str, _several(options.get("task")))) or tuple(chosen["tasks"])
     tasks = tuple(map(own.registered, asked))
     models = _several(options.get("model")) or (*_usual(chosen, tasks), *added)
-    seeds = _seeds(options, chosen)
     fractions = parse_fractions(options.get("fractions"))
     check_names(tasks, models, options.get("set", {}))
     _check_inputs(tasks, models)
@@ -193,7 +192,7 @@ def check(suite: str, options: RunOptions) -> Request:
         title=_title(chosen, tasks, models),
         tasks=tuple(dict.fromkeys(tasks)),
         models=tuple(dict.fromkeys(models)),
-        seeds=seeds,
+        seeds=_seeds(options, chosen),
         jobs=jobs,
         timeout=timeout,
         memory_gb=memory,

@@ -119,16 +119,21 @@ def export(
 ) -> None:
     """Write every record as a row: identity, costs, hardware, and test scores with their intervals."""
     from ..benchmarks.options import default_results
+    from ..benchmarks.store import Results
     from .export import FORMATS
     from .export import export as write_export
     from .frame import folder_of_results
 
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if out is not None and out.suffix in {".csv", ".parquet"} and out.suffix != f".{format}":
+        raise UserError(f"--out {out} is no {format}: add --format {out.suffix[1:]}, or name another file")
     root = folder_of_results(folder or Path(default_results()))
     path = out or (Path(f"zoobench-{'figures' if long else 'records'}.parquet") if format == "parquet" else None)
     if path is not None and path.is_dir():
         raise UserError(f"--out {path} is a folder: name a file in it")
+    if next(Results(root).record_paths(), None) is None:
+        raise UserError(f"results folder {root} has no record: `zoobench run --results {root}` makes some")
     count, problems = write_export(root, _tasks(task, root), format, path, _echo, long=long)
     for problem in problems:
         warn(problem)

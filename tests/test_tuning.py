@@ -114,7 +114,7 @@ def test_every_trial_is_recorded(tuned: tuple[Path, list[Record]]) -> None:
     assert states.count("complete") == best.tuning.finished
     assert "fail" in states
     assert all(float(row["seconds"]) > 0 for row in rows)
-    reasons = {row["reason"] for row in rows if row["state"] == "fail"}
+    reasons = {row["reason"].partition(";")[0] for row in rows if row["state"] == "fail"}  # then what memory held
     assert reasons <= {"failed: ValueError: this kind never fits", "oom: out of memory: this kind wants it all"}
     assert reasons
     for row in rows:

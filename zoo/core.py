@@ -96,11 +96,8 @@ class Needs:
 
 # Networks multiply matrices on all the cores they get. Most models of scikit-learn take one; a forest takes what
 # `--threads` gives, and its file stays as it is: a card of another hash would make its records stale.
-NEEDS: Mapping[Framework, Needs] = {
-    "scikit-learn": Needs(1, 0, 1.0),
-    "torch": Needs(4, 1, 4.0),
-    "keras": Needs(4, 1, 4.0),
-}
+NETWORK = Needs(4, 1, 4.0)
+NEEDS: Mapping[Framework, Needs] = {"scikit-learn": Needs(1, 0, 1.0), "torch": NETWORK, "keras": NETWORK}
 
 
 @dataclass(frozen=True, kw_only=True)
