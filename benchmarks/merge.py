@@ -19,6 +19,7 @@ from filelock import Timeout
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import atomic_path, sha256_file
 from .cell import record_key
+from .links import link_on_way, no_own_files
 from .record import FAULTS, Record
 from .schema import why_unreadable
 from .store import LOG, PROBABILITIES, RECORD, Results, Stored, discard, lock, read_record
@@ -66,15 +67,15 @@ class Merger:
         return Taken(path, "refused", reason)
 
     def _take(self, path: Path) -> Taken:
+        if linked := _linked(path, path):
+            return Taken(path, "refused", linked)
         try:
             stored = Stored(read_record(path), path)
         except (OSError, ValueError, RecursionError) as error:
             return Taken(path, "refused", why_unreadable(path, error))
         record = stored.record
-        if wrong := _misplaced(stored):
+        if wrong := _misplaced(stored) or _faulty_files(stored):
             return Taken(path, "refused", wrong)
-        if record.status == "ok" and not (stored.attempt / PROBABILITIES).is_file():
-            return Taken(path, "refused", f"its {PROBABILITIES} is not there")
         claim = lock(self.target.claim(record.key))
         try:
             with claim.acquire(timeout=self.wait_s):
@@ -132,6 +133,9 @@ class Merger:
         for path in sorted((source.root / "studies").glob("*/*/*")):
             task, model, key = path.parts[-3:]
             place = self.target.study(task, model, key)
+            if wrong := _strange(path, source.root):
+                yield Taken(path, "refused", wrong)
+                continue
             with lock(self.target.claim(f"study-{key}")):
                 if place.exists():
                     told = "" if _alike(path, place) else "another study of this name stands there"
@@ -139,7 +143,7 @@ class Merger:
                     continue
                 scratch = self.target.scratch()
                 try:
-                    shutil.copytree(path, scratch / "staged", ignore=shutil.ignore_patterns("*.lock"))
+                    shutil.copytree(path, scratch / "staged", symlinks=True, ignore=shutil.ignore_patterns("*.lock"))
                     place.parent.mkdir(parents=True, exist_ok=True)
                     (scratch / "staged").rename(place)
                 finally:
@@ -189,6 +193,25 @@ def _misplaced(stored: Stored) -> str:
     return "" if of_key == record.key else f"its key is {record.key}, of its fit key and hardware class {of_key}"
 
 
+def _faulty_files(stored: Stored) -> str:
+    """Return what is wrong with the files of an attempt that would be copied; "" if nothing is."""
+    for name in (*stored.record.files, LOG):
+        if linked := _linked(stored.attempt / name, stored.path):
+            return linked
+    lacks = stored.record.status == "ok" and not (stored.attempt / PROBABILITIES).is_file()
+    return f"its {PROBABILITIES} is not there" if lacks else ""
+
+
+def _linked(path: Path, record: Path) -> str:
+    """Return that the way to `path` goes over a link below the folder that holds `record`; "" if it does not."""
+    link = link_on_way(path, record.parents[4])
+    return _told_of(link, record.parents[4]) if link else ""
+
+
+def _told_of(link: Path, root: Path) -> str:
+    return f"{link.relative_to(root)} is a link, or no file: only what the folder itself holds is merged"
+
+
 def _better(new: Record, old: Record) -> tuple[bool, str]:
     """Return whether `new` takes the place of `old`, and what decided."""
     if _rank(new) != _rank(old):
@@ -235,6 +258,12 @@ def _check_still(stored: Stored) -> None:
         still = False
     if not still:
         raise _ChangedError("it was replaced while it was copied")
+
+
+def _strange(study: Path, root: Path) -> str:
+    """Return that a study is not all of files of its own; "" if it is."""
+    link = link_on_way(study, root) or next(iter(no_own_files(study)), None)
+    return _told_of(link, root) if link else ""
 
 
 def _alike(one: Path, other: Path) -> bool:
