@@ -8,9 +8,11 @@ stands already is not copied again.
 from __future__ import annotations
 
 import datetime
+import errno
+import filecmp
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +31,9 @@ WAIT_S = 10.0
 """For a run that has a cell in hand; then it is left out and named."""
 TRIES = 3
 """To read an attempt that a run replaces meanwhile."""
+_OTHER_STUDY = "another study of this name stands there"
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EACCES})
+"""What renaming a folder onto one that is not empty raises, by operating system."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Merger:
 
     target: Results
     wait_s: float = WAIT_S
+    _left: set[Path] = field(default_factory=set)
+    """The studies of sources that did not come along."""
 
     def take(self, path: Path) -> Taken:
         """Bring the record at `path` into the target, unless a better one stands there."""
@@ -92,16 +99,27 @@ class Merger:
             return Taken(
                 stored.path, "refused", f"{place} stands there and cannot be read: {why_unreadable(place, error)}"
             )
+        parted = self._parted(stored)
         if standing is None:
             self._copy(stored, place)
-            return Taken(stored.path, "added")
+            return Taken(stored.path, "added", parted)
         if standing.attempt == record.attempt:
             return self._same(stored, Stored(standing, place))
         better, why = _better(record, standing)
+        if better and parted and standing.status == "ok":
+            return Taken(stored.path, "kept", parted)
         if not better:
             return Taken(stored.path, "kept", why)
         self._copy(stored, place)
-        return Taken(stored.path, "replaced", why)
+        return Taken(stored.path, "replaced", f"{why}; {parted}" if parted else why)
+
+    def _parted(self, stored: Stored) -> str:
+        """Return that the trials of a tuned record did not come along; "" if they did, or it is none."""
+        record = stored.record
+        if record.tuning is None:
+            return ""
+        study = Results(stored.path.parents[4]).study(record.task_name, record.model, record.tuning.key)
+        return "its study did not come along: it would stand without its trials" if study in self._left else ""
 
     def _same(self, stored: Stored, standing: Stored) -> Taken:
         """Complete an attempt that stands in both folders with the files that were not brought along before."""
@@ -131,24 +149,29 @@ class Merger:
     def studies(self, source: Results) -> Iterator[Taken]:
         """Bring the studies along that the target has not; two of one name do not mix, and the target's is kept."""
         for path in sorted((source.root / "studies").glob("*/*/*")):
-            task, model, key = path.parts[-3:]
-            place = self.target.study(task, model, key)
-            if wrong := _strange(path, source.root):
-                yield Taken(path, "refused", wrong)
-                continue
-            with lock(self.target.claim(f"study-{key}")):
-                if place.exists():
-                    told = "" if _alike(path, place) else "another study of this name stands there"
-                    yield Taken(path, "kept", told)
-                    continue
-                scratch = self.target.scratch()
-                try:
-                    shutil.copytree(path, scratch / "staged", symlinks=True, ignore=shutil.ignore_patterns("*.lock"))
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    (scratch / "staged").rename(place)
-                finally:
-                    discard(scratch)
-                yield Taken(path, "added")
+            wrong = _strange(path, source.root)
+            taken = Taken(path, "refused", wrong) if wrong else self._study(path)
+            if taken.why:
+                self._left.add(path)
+            yield taken
+
+    def _study(self, path: Path) -> Taken:
+        place = self.target.study(*path.parts[-3:])
+        if place.exists():
+            return Taken(path, "kept", "" if _alike(path, place) else _OTHER_STUDY)
+        scratch = self.target.scratch()
+        try:
+            shutil.copytree(path, scratch / "staged", symlinks=True, ignore=shutil.ignore_patterns("*.lock"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # A run that begins this study meanwhile needs no lock: its folder, once anything is in it, is not replaced.
+            (scratch / "staged").rename(place)
+        except OSError as error:
+            if error.errno not in _TAKEN or not place.exists():
+                raise
+            return Taken(path, "kept", "" if _alike(path, place) else _OTHER_STUDY)
+        finally:
+            discard(scratch)
+        return Taken(path, "added")
 
 
 class _ChangedError(Exception):
@@ -267,10 +290,12 @@ def _strange(study: Path, root: Path) -> str:
 
 
 def _alike(one: Path, other: Path) -> bool:
-    """Return whether two studies have the same files, by their sizes."""
-    sizes = [
-        {path.relative_to(root).as_posix(): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    """Return whether two studies have the same files."""
+    first, second = (
+        {path.relative_to(root): path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"}
         for root in (one, other)
-    ]
-    first, second = ({name: size for name, size in each.items() if not name.endswith(".lock")} for each in sizes)
-    return first == second
+    )
+    if first.keys() != second.keys():
+        return False
+    # Their sizes do not tell: probabilities of other trials have mostly the same.
+    return all(filecmp.cmp(path, second[name], shallow=False) for name, path in first.items())
