@@ -8,9 +8,11 @@ stands already is not copied again.
 from __future__ import annotations
 
 import datetime
+import errno
+import filecmp
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +21,7 @@ from filelock import Timeout
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import atomic_path, sha256_file
 from .cell import record_key
+from .links import link_on_way, no_own_files
 from .record import FAULTS, Record
 from .schema import why_unreadable
 from .store import LOG, PROBABILITIES, RECORD, Results, Stored, discard, lock, read_record
@@ -28,6 +31,9 @@ WAIT_S = 10.0
 """For a run that has a cell in hand; then it is left out and named."""
 TRIES = 3
 """To read an attempt that a run replaces meanwhile."""
+_OTHER_STUDY = "another study of this name stands there"
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EACCES})
+"""What renaming a folder onto one that is not empty raises, by operating system."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Merger:
 
     target: Results
     wait_s: float = WAIT_S
+    _left: set[Path] = field(default_factory=set)
+    """The studies of sources that did not come along."""
 
     def take(self, path: Path) -> Taken:
         """Bring the record at `path` into the target, unless a better one stands there."""
@@ -66,15 +74,15 @@ class Merger:
         return Taken(path, "refused", reason)
 
     def _take(self, path: Path) -> Taken:
+        if linked := _linked(path, path):
+            return Taken(path, "refused", linked)
         try:
             stored = Stored(read_record(path), path)
         except (OSError, ValueError, RecursionError) as error:
             return Taken(path, "refused", why_unreadable(path, error))
         record = stored.record
-        if wrong := _misplaced(stored):
+        if wrong := _misplaced(stored) or _faulty_files(stored):
             return Taken(path, "refused", wrong)
-        if record.status == "ok" and not (stored.attempt / PROBABILITIES).is_file():
-            return Taken(path, "refused", f"its {PROBABILITIES} is not there")
         claim = lock(self.target.claim(record.fit_key))
         try:
             with claim.acquire(timeout=self.wait_s):
@@ -91,16 +99,27 @@ class Merger:
             return Taken(
                 stored.path, "refused", f"{place} stands there and cannot be read: {why_unreadable(place, error)}"
             )
+        parted = self._parted(stored)
         if standing is None:
             self._copy(stored, place)
-            return Taken(stored.path, "added")
+            return Taken(stored.path, "added", parted)
         if standing.attempt == record.attempt:
             return self._same(stored, Stored(standing, place))
         better, why = _better(record, standing)
+        if better and parted and standing.status == "ok":
+            return Taken(stored.path, "kept", parted)
         if not better:
             return Taken(stored.path, "kept", why)
         self._copy(stored, place)
-        return Taken(stored.path, "replaced", why)
+        return Taken(stored.path, "replaced", f"{why}; {parted}" if parted else why)
+
+    def _parted(self, stored: Stored) -> str:
+        """Return that the trials of a tuned record did not come along; "" if they did, or it is none."""
+        record = stored.record
+        if record.tuning is None:
+            return ""
+        study = Results(stored.path.parents[4]).study(record.task_name, record.model, record.tuning.key)
+        return "its study did not come along: it would stand without its trials" if study in self._left else ""
 
     def _same(self, stored: Stored, standing: Stored) -> Taken:
         """Complete an attempt that stands in both folders with the files that were not brought along before."""
@@ -130,21 +149,29 @@ class Merger:
     def studies(self, source: Results) -> Iterator[Taken]:
         """Bring the studies along that the target has not; two of one name do not mix, and the target's is kept."""
         for path in sorted((source.root / "studies").glob("*/*/*")):
-            task, model, key = path.parts[-3:]
-            place = self.target.study(task, model, key)
-            with lock(self.target.claim(f"study-{key}")):
-                if place.exists():
-                    told = "" if _alike(path, place) else "another study of this name stands there"
-                    yield Taken(path, "kept", told)
-                    continue
-                scratch = self.target.scratch()
-                try:
-                    shutil.copytree(path, scratch / "staged", ignore=shutil.ignore_patterns("*.lock"))
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    (scratch / "staged").rename(place)
-                finally:
-                    discard(scratch)
-                yield Taken(path, "added")
+            wrong = _strange(path, source.root)
+            taken = Taken(path, "refused", wrong) if wrong else self._study(path)
+            if taken.why:
+                self._left.add(path)
+            yield taken
+
+    def _study(self, path: Path) -> Taken:
+        place = self.target.study(*path.parts[-3:])
+        if place.exists():
+            return Taken(path, "kept", "" if _alike(path, place) else _OTHER_STUDY)
+        scratch = self.target.scratch()
+        try:
+            shutil.copytree(path, scratch / "staged", symlinks=True, ignore=shutil.ignore_patterns("*.lock"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # A run that begins this study meanwhile needs no lock: its folder, once anything is in it, is not replaced.
+            (scratch / "staged").rename(place)
+        except OSError as error:
+            if error.errno not in _TAKEN or not place.exists():
+                raise
+            return Taken(path, "kept", "" if _alike(path, place) else _OTHER_STUDY)
+        finally:
+            discard(scratch)
+        return Taken(path, "added")
 
 
 class _ChangedError(Exception):
@@ -173,9 +200,12 @@ def check_folders(target: Results, sources: Iterable[Results]) -> None:
     """Refuse folders that are not there or hold no record, and a target that is among its sources."""
     for source in sources:
         if not source.root.is_dir():
-            raise UserError(f"results folder {source.root} does not exist: name one that `zoobench run` has made")
+            what = "is a file" if source.root.exists() else "does not exist"
+            raise UserError(f"results folder {source.root} {what}: name one that `zoobench run` has made")
         if source.root.resolve() == target.root.resolve():
             raise UserError(f"{source.root} is the folder to merge into: name it once")
+        if source.root.resolve() in target.root.resolve().parents:
+            raise UserError(f"--out {target.root} lies inside {source.root}, which is only read: name another folder")
         if next(source.record_paths(), None) is None:
             raise UserError(f"{source.root} holds no record: a results folder has cells/TASK/MODEL/KEY/{RECORD}")
 
@@ -187,6 +217,25 @@ def _misplaced(stored: Stored) -> str:
         return f"holds the record of another cell ({record.task_name}/{record.model}/{record.key})"
     of_key = record_key(record.fit_key, record.hardware_class)
     return "" if of_key == record.key else f"its key is {record.key}, of its fit key and hardware class {of_key}"
+
+
+def _faulty_files(stored: Stored) -> str:
+    """Return what is wrong with the files of an attempt that would be copied; "" if nothing is."""
+    for name in (*stored.record.files, LOG):
+        if linked := _linked(stored.attempt / name, stored.path):
+            return linked
+    lacks = stored.record.status == "ok" and not (stored.attempt / PROBABILITIES).is_file()
+    return f"its {PROBABILITIES} is not there" if lacks else ""
+
+
+def _linked(path: Path, record: Path) -> str:
+    """Return that the way to `path` goes over a link below the folder that holds `record`; "" if it does not."""
+    link = link_on_way(path, record.parents[4])
+    return _told_of(link, record.parents[4]) if link else ""
+
+
+def _told_of(link: Path, root: Path) -> str:
+    return f"{link.relative_to(root)} is a link, or no file: only what the folder itself holds is merged"
 
 
 def _better(new: Record, old: Record) -> tuple[bool, str]:
@@ -237,11 +286,19 @@ def _check_still(stored: Stored) -> None:
         raise _ChangedError("it was replaced while it was copied")
 
 
+def _strange(study: Path, root: Path) -> str:
+    """Return that a study is not all of files of its own; "" if it is."""
+    link = link_on_way(study, root) or next(iter(no_own_files(study)), None)
+    return _told_of(link, root) if link else ""
+
+
 def _alike(one: Path, other: Path) -> bool:
-    """Return whether two studies have the same files, by their sizes."""
-    sizes = [
-        {path.relative_to(root).as_posix(): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    """Return whether two studies have the same files."""
+    first, second = (
+        {path.relative_to(root): path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"}
         for root in (one, other)
-    ]
-    first, second = ({name: size for name, size in each.items() if not name.endswith(".lock")} for each in sizes)
-    return first == second
+    )
+    if first.keys() != second.keys():
+        return False
+    # Their sizes do not tell: probabilities of other trials have mostly the same.
+    return all(filecmp.cmp(path, second[name], shallow=False) for name, path in first.items())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import sha256_json
@@ -40,33 +43,48 @@ def trials_of(stored: Stored, results: Results) -> list[Member]:
     Raises
     ------
     UserError
-        If the study's folder or its list of trials is not there.
+        If the study's folder or its list of trials is not there, or the list is damaged.
     """
     record, cell = stored.record, member_of(stored)
     if record.tuning is None:
         return []
     folder = results.study(record.task_name, record.model, record.tuning.key) / "trials"
-    try:
-        with (stored.attempt / TRIALS).open(encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["state"] == "complete"]
-    except (OSError, KeyError) as error:
-        raise UserError(f"{stored.attempt / TRIALS} cannot be read: run the tuned cell again with --fresh") from error
     found: list[Member] = []
-    for row in rows:
-        path = folder / f"{int(row['trial']):04d}" / PROBABILITIES
+    for trial in _finished(stored.attempt / TRIALS):
+        path = folder / f"{int(trial.name):04d}" / PROBABILITIES
         if not path.is_file():
             continue  # of another machine on the same storage
-        seconds = float(row["seconds"])
-        timings = Timings(fit=seconds, wall=seconds, prepare=cell.costs.timings.prepare)
+        timings = Timings(fit=trial.seconds, wall=trial.seconds, prepare=cell.costs.timings.prepare)
         same = (cell.costs.speed, cell.costs.memory, cell.costs.parameters, cell.costs.threads, cell.costs.beside)
-        key, fit_key = (sha256_json([known, row["trial"]])[:20] for known in (record.key, record.fit_key))
-        label = f"{label_of(record)}, trial {row['trial']}"
+        key, fit_key = (sha256_json([known, trial.name])[:20] for known in (record.key, record.fit_key))
+        label = f"{label_of(record)}, trial {trial.name}"
         costs = Costs(timings, *same, cell.costs.overlap)
-        found.append(Member(key, label, fit_key, cell.place, path, costs, row.get("sha256", "")))
+        found.append(Member(key, label, fit_key, cell.place, path, costs, trial.sha256))
     if not found:
         raise UserError(
             f"{folder} holds no trial of {label_of(record)}: remove {folder.parent} and run the tuned cell with --fresh"
         )
+    return found
+
+
+class _Trial(NamedTuple):
+    """A finished trial: its number as it is written, and the SHA-256 of its probabilities, empty if not kept."""
+
+    name: str
+    seconds: float
+    sha256: str
+
+
+def _finished(path: Path) -> list[_Trial]:
+    """Return the finished trials of a list; UserError where it cannot be read or is none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["state"] == "complete"]
+        found = [_Trial(str(row["trial"]), float(row["seconds"]), row.get("sha256") or "") for row in rows]
+        if not all(int(trial.name) >= 0 and 0 <= trial.seconds < math.inf for trial in found):
+            raise ValueError("a number or seconds below 0")
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: run the tuned cell again with --fresh") from error
     return found
 
 

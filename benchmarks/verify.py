@@ -21,6 +21,7 @@ from ..datasets.support.errors import UnavailableError, UserError
 from ..zoo.core import split_name
 from .cell import Cell, record_key
 from .findings import Finding, differences
+from .links import link_on_way, no_own_files
 from .metrics import METRIC_VERSION
 from .record import Record
 from .reread import AGREEMENT
@@ -113,15 +114,17 @@ def verify_records(results: Results, paths: Iterable[Path]) -> Iterator[Verified
     truth: tuple[str, Truth | str] = ("", "")
     for path in sorted(paths):
         task, model, key = path.parts[-4:-1]
+        if linked := list(_linked(path, results.root)):
+            yield Verified(path, task, model, key, tuple(linked))
+            continue
         try:
             stored = Stored(read_record(path), path)
         except (OSError, ValueError, RecursionError) as error:
             unread = Finding("record", "one that this zoobench reads", why_unreadable(path, error))
             yield Verified(path, task, model, key, (unread,))
             continue
-        misplaced = tuple(_identity(stored))
-        if misplaced:
-            yield Verified(path, task, model, key, misplaced)
+        if wrong := (*_identity(stored), *_not_own(stored.attempt, stored.attempt.parent)):
+            yield Verified(path, task, model, key, wrong)
             continue
         if truth[0] != task:
             truth = (task, _truth(task))
@@ -132,6 +135,29 @@ def verify_records(results: Results, paths: Iterable[Path]) -> Iterator[Verified
         look = _Look(stored, known, results)
         _examine(look)
         yield Verified(path, task, model, key, tuple(look.findings), tuple(look.remarks))
+
+
+def verify_studies(results: Results, tasks: Sequence[str]) -> Iterator[Verified]:
+    """Yield the studies, of `tasks` where any are named, that hold links; their trials are looked up by a record."""
+    for path in sorted((results.root / "studies").glob("*/*/*")):
+        task, model, key = path.parts[-3:]
+        if tasks and task not in tasks:
+            continue
+        if wrong := tuple(_linked(path, results.root)) or tuple(_not_own(path, path.parent)):
+            yield Verified(path, task, model, key, wrong)
+
+
+def _linked(path: Path, root: Path) -> Iterator[Finding]:
+    """Yield the first link on the way to `path`: what it points to is none of this folder."""
+    if link := link_on_way(path, root):
+        yield Finding(str(link.relative_to(root)), "a file or folder of its own", "a link")
+
+
+def _not_own(folder: Path, above: Path) -> Iterator[Finding]:
+    """Yield what is below `folder`, or itself, and no file or folder of its own, by its path from `above`."""
+    for path in no_own_files(folder):
+        found = "a link" if path.is_symlink() else "neither file nor folder"
+        yield Finding(str(path.relative_to(above)), "a file or folder of its own", found)
 
 
 def _truth(task: str) -> Truth | str:
@@ -198,10 +224,7 @@ def _examine(look: _Look) -> None:
 def _check_files(look: _Look) -> bool:
     """Compare the files of a record's attempt with what it lists; return whether its probabilities are those."""
     record, folder = look.stored.record, look.stored.attempt
-    linked = [path for path in folder.rglob("*") if path.is_symlink()] if folder.is_dir() else []
-    for path in linked:
-        look.findings.append(Finding(f"file {path.relative_to(folder)}", "a file of its own", "a link"))
-    here = hash_files(folder) if folder.is_dir() and not linked else {}
+    here = hash_files(folder) if folder.is_dir() else {}
     needed = {PROBABILITIES, RESAMPLES} if record.status == "ok" else set[str]()
     for name in sorted(needed | set(here)):
         if name not in record.files:

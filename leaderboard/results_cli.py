@@ -37,25 +37,28 @@ def verify(
 ) -> None:
     """Score every record again from its probabilities and the folds, and refuse what does not come out the same.
 
-    Exit status 1 where a record is refused, 2 where the data of a task are not on this machine.
+    A study that holds links is refused as well. Exit status 1 where anything is refused, 2 where the data of a task are
+    not on this machine.
     """
     from ..benchmarks.store import Results
-    from ..benchmarks.verify import chosen_paths, verify_records
+    from ..benchmarks.verify import chosen_paths, verify_records, verify_studies
     from ..datasets.support.progress import tracked
     from .frame import folder_of_results
 
     _check_style(format)
     load_plugins(plugin)
     results = Results(folder_of_results(folder))
-    paths = chosen_paths(results, _tasks(task, results.root))
+    tasks = _tasks(task, results.root)
+    paths = chosen_paths(results, tasks)
     looked = list(tracked(verify_records(results, paths), len(paths), "verifying records"))
+    studies = list(verify_studies(results, tasks))
     counts = Counter(each.outcome for each in looked)
     if format == "json":
-        print_text(json.dumps(_as_json(results.root, looked, counts), indent=1, ensure_ascii=False))
+        print_text(json.dumps(_as_json(results.root, looked, studies, counts), indent=1, ensure_ascii=False))
     else:
-        for line in _lines(looked, counts):
+        for line in (*_refused(looked), *_refused(studies, " study"), *_lines(looked, counts)):
             typer.echo(one_line(line))
-    if counts["refused"]:
+    if counts["refused"] or studies:
         raise typer.Exit(1)
     if counts["missing"] and not allow_missing:
         raise typer.Exit(2)
@@ -162,13 +165,19 @@ def _tasks(names: Sequence[str] | None, root: Path) -> list[str]:
     return tasks
 
 
-def _lines(looked: Sequence[Verified], counts: Counter[str]) -> list[str]:
-    """Return a line for each refused record, one for each task that is not here, and the sum."""
+def _refused(looked: Sequence[Verified], what: str = "") -> list[str]:
+    """Return a line for each record, or study, that is refused."""
     lines = []
     for each in looked:
         for finding in each.findings[:1]:
             more = f" (and {len(each.findings) - 1} more: --format json)" if len(each.findings) > 1 else ""
-            lines.append(f"refused: {each.task} {each.model} {each.key}: {finding}{more}")
+            lines.append(f"refused:{what} {each.task} {each.model} {each.key}: {finding}{more}")
+    return lines
+
+
+def _lines(looked: Sequence[Verified], counts: Counter[str]) -> list[str]:
+    """Return a line for each task that is not here, one for each remark, and the sum."""
+    lines = []
     for (name, reason), count in Counter((each.task, each.reason) for each in looked if each.reason).items():
         lines.append(f"not verified: {_records(count)} of {name}: {reason}")
     remarks = Counter(remark for each in looked for remark in each.remarks)
@@ -186,17 +195,20 @@ def _words(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[outcome]} {word}" for outcome, word in words.items())
 
 
-def _as_json(root: Path, looked: Sequence[Verified], counts: Counter[str]) -> dict[str, Any]:
-    records = [
-        {
-            **{"path": str(each.path), "task": each.task, "model": each.model, "key": each.key},
-            **{"outcome": each.outcome, "reason": each.reason, "remarks": list(each.remarks)},
-            "findings": [vars(finding) for finding in each.findings],
-        }
-        for each in looked
-    ]
+def _as_json(
+    root: Path, looked: Sequence[Verified], studies: Sequence[Verified], counts: Counter[str]
+) -> dict[str, Any]:
     sums = {name: counts[name] for name in ("verified", "refused", "missing")}
-    return {"folder": str(root), **sums, "unverifiable": UNTOLD, "records": records}
+    records, refused = ([_told_of(each) for each in both] for both in (looked, studies))
+    return {"folder": str(root), **sums, "unverifiable": UNTOLD, "records": records, "studies": refused}
+
+
+def _told_of(each: Verified) -> dict[str, Any]:
+    return {
+        **{"path": str(each.path), "task": each.task, "model": each.model, "key": each.key},
+        **{"outcome": each.outcome, "reason": each.reason, "remarks": list(each.remarks)},
+        "findings": [vars(finding) for finding in each.findings],
+    }
 
 
 _CAME = ("added", "replaced", "completed", "kept", "refused", "busy")

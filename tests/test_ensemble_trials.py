@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from zoobench.benchmarks import runner
 from zoobench.benchmarks.record import Record
-from zoobench.benchmarks.store import read_record
+from zoobench.benchmarks.store import Results, Stored, read_record
+from zoobench.benchmarks.trial_members import trials_of
+from zoobench.datasets.support.errors import UserError
 
 from tests.conftest import zoobench
 
@@ -83,6 +86,29 @@ def test_the_same_trials_stand_and_others_are_refused(made: tuple[Path, Path, st
         max(results.glob("cells/searched/ensemble-mean/*/record.json"), key=lambda p: p.stat().st_mtime).read_text()
     )
     assert len(members["members"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("trial", "none"), ("trial", "-1"), ("seconds", "soon"), ("seconds", ""), ("seconds", "nan"), ("seconds", "-1")],
+)
+def test_a_damaged_list_of_trials_is_bad_input(
+    name: str, value: str, made: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    results = Results(Path(shutil.copytree(made[1], tmp_path / "results")))
+    [path] = results.root.glob("cells/searched/knows/*/*/trials.csv")
+    rows = list(csv.DictReader(path.open()))
+    rows[-1][name] = value
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    stored = Stored(read_record(path.parents[1] / "record.json"), path.parents[1] / "record.json")
+    with pytest.raises(UserError, match=r"trials.csv cannot be read: run the tuned cell again with --fresh"):
+        trials_of(stored, results)
+    path.write_text("trial,state,seconds\n0,complete\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        trials_of(stored, results)
 
 
 def test_without_tuned_cells_there_are_no_trials(tmp_path: Path, made: tuple[Path, Path, str]) -> None:

@@ -20,7 +20,7 @@ from zoobench.benchmarks.merge import Merger, merge
 from zoobench.benchmarks.store import Results, Stored, hash_files, lock, read_record
 
 from .conftest import zoobench_here
-from .records import STRONG, WEAK, Cell, Outcome
+from .records import STRONG, TUNING, WEAK, Cell, Outcome
 
 FIRST, LATER = "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"
 
@@ -186,14 +186,133 @@ def test_studies_come_along_and_are_not_mixed(tmp_path: Path) -> None:
         for key in ("both", root.name):
             folder = root / "studies" / "made-up" / "ash" / key / "trials" / "0000"
             folder.mkdir(parents=True)
-            (folder / "probabilities.parquet").write_text(f"of {root.name} and {key}")
+            (folder / "probabilities.parquet").write_text(f"of {key}")
     status, said = results_merge(one, two)
-    assert (status, said.count("another study of this name stands there")) == (0, 0), "of one size, and so the same"
+    assert (status, said.count("another study of this name stands there")) == (0, 0), "the same"
     (two / "studies" / "made-up" / "ash" / "both" / "journal.log").write_text("more")
     status, said = results_merge(one, two)
     assert (status, said.count("another study of this name stands there")) == (0, 1)
     found = {path.removeprefix("studies/made-up/ash/") for path in contents(one) if path.startswith("studies/")}
     assert found == {f"{key}/trials/0000/probabilities.parquet" for key in ("both", "one", "two")}
+
+
+def _tuned(root: Path, created: str, trial: str) -> Stored:
+    """Store a tuned cell and, where `trial` is something, the study that it came from."""
+    stored = store(root, "ash", created=created, changes={"mode": "tuned"})
+    if trial:
+        folder = Results(root).study("made-up", "ash", TUNING["key"]) / "trials" / "0000"
+        folder.mkdir(parents=True)
+        (folder / "probabilities.parquet").write_text(trial)
+    return stored
+
+
+@pytest.mark.parametrize("trials", ["other", "same", ""])
+def test_a_tuned_record_is_not_parted_from_its_trials(trials: str, tmp_path: Path) -> None:
+    """Of one size, since that is what probabilities of other trials are."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    standing = _tuned(one, FIRST, "these")
+    newer = _tuned(two, LATER, {"same": "these", "other": "those"}.get(trials, ""))
+    before = contents(one)
+    *_, taken = merge(Results(one), [Results(two)])
+    if trials == "other":
+        assert (taken.came, contents(one)) == ("kept", before)
+        assert "its study did not come along" in taken.why
+    else:
+        assert taken.came == "replaced"
+        assert read_record(standing.path) == newer.record
+
+
+def test_a_tuned_record_without_its_trials_is_better_than_none_and_says_so(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    shutil.rmtree(_tuned(one, FIRST, "these").path.parent)
+    store(one, "birch")
+    _tuned(two, LATER, "those")
+    status, said = results_merge(one, two)
+    assert status == 0
+    assert "added: " in said
+    assert said.count("its study did not come along") == 1
+
+
+def test_a_study_that_a_run_begins_meanwhile_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    _tuned(two, FIRST, "these")
+    place = Results(one).study("made-up", "ash", TUNING["key"])
+    copytree = shutil.copytree
+
+    def begun(*args: Any, **kwargs: Any) -> Any:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "journal.log").write_text("begun")
+        return copytree(*args, **kwargs)
+
+    monkeypatch.setattr(shutil, "copytree", begun)
+    first, second = merge(Results(one), [Results(two)])
+    assert (first.came, first.why) == ("kept", "another study of this name stands there")
+    assert (second.came, bool(second.why)) == ("added", True)
+    assert [path.name for path in place.iterdir()] == ["journal.log"]
+
+
+def _moved(path: Path) -> None:
+    """Put a link in the place of a file or a folder."""
+    outside = next(each for each in path.parents if each.name == "two").with_name("outside")
+    path.symlink_to(path.rename(outside))
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda stored: stored.attempt / "log.txt",
+        lambda stored: stored.attempt / "artefact" / "0",
+        lambda stored: stored.attempt / "artefact",
+        lambda stored: stored.attempt,
+        lambda stored: stored.path,
+        lambda stored: stored.path.parent,
+        lambda stored: stored.path.parents[1],
+        lambda stored: stored.path.parents[3],
+    ],
+    ids=["log", "artefact", "folder of it", "attempt", "record", "key", "model", "cells"],
+)
+def test_what_a_link_points_to_is_not_copied(of: Any, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    store(one, "birch")
+    _moved(of(store(two, "ash")))
+    [taken] = merge(Results(one), [Results(two)])
+    assert taken.came == "refused"
+    assert "is a link" in taken.why
+    assert "ash" not in " ".join(contents(one))
+
+
+def test_a_log_that_was_lacking_is_not_completed_by_a_link(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    stored = store(one, "ash")
+    shutil.copytree(one, two)
+    (stored.attempt / "log.txt").unlink()
+    _moved(two / stored.attempt.relative_to(one) / "log.txt")
+    assert [taken.came for taken in merge(Results(one), [Results(two)])] == ["refused"]
+    assert not (stored.attempt / "log.txt").exists()
+
+
+@pytest.mark.parametrize("place", ["trials/0000/probabilities.parquet", "trials/0000", "trials", ".", "../../.."])
+def test_a_study_with_a_link_is_refused(place: str, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for root in (one, two):
+        store(root, "ash")
+    study = two / "studies" / "made-up" / "ash" / "key"
+    (study / "trials" / "0000").mkdir(parents=True)
+    (study / "trials" / "0000" / "probabilities.parquet").write_text("a secret")
+    _moved(Path(os.path.normpath(study / place)))
+    first, _ = merge(Results(one), [Results(two)])
+    assert (first.came, first.path) == ("refused", study)
+    assert "is a link" in first.why
+    assert not (one / "studies").exists()
+
+
+def test_a_study_with_a_pipe_is_refused(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    store(two, "ash")
+    study = two / "studies" / "made-up" / "ash" / "key"
+    study.mkdir(parents=True)
+    os.mkfifo(study / "journal.log")
+    assert [taken.came for taken in merge(Results(one), [Results(two)])] == ["refused", "added"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -197,7 +198,39 @@ def test_a_link(contributed: Callable[[str], Contributed], plugins: list[Path], 
     record = contributed(ONE)
     moved = (record.attempt / PROBABILITIES).rename(tmp_path / "elsewhere")
     (record.attempt / PROBABILITIES).symlink_to(moved)
-    assert f"file {PROBABILITIES}: a file of its own / a link" in refusals(plugins, record)
+    told = f"{record.attempt.name}/{PROBABILITIES}: a file or folder of its own / a link"
+    assert refusals(plugins, record) == [told], "and what it points to is not read"
+
+
+@pytest.mark.parametrize("place", ["attempt", "record", "key", "model", "task", "cells"])
+def test_a_link_above_the_files(
+    place: str, contributed: Callable[[str], Contributed], plugins: list[Path], tmp_path: Path
+) -> None:
+    record = contributed(ONE)
+    ways = dict(zip(("record", "key", "model", "task", "cells"), (record.path, *record.path.parents), strict=False))
+    path = ways.get(place, record.attempt)
+    path.symlink_to(path.rename(tmp_path / "elsewhere"))
+    done = verify(plugins, record.root, "--task", "tiny")
+    told = path.name if place == "attempt" else path.relative_to(record.root)
+    line = f"refused: tiny verified-one {record.path.parent.name}: {told}: expected a file or folder of its own"
+    assert done.returncode == 1
+    assert f"{line}, found a link\n" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["trials/0000/probabilities.parquet", "."])
+def test_a_link_in_a_study(
+    place: str, contributed: Callable[[str], Contributed], plugins: list[Path], tmp_path: Path
+) -> None:
+    record = contributed(TUNED)
+    [study] = record.root.glob("studies/searched/knows/*")
+    path = Path(os.path.normpath(study / place))
+    path.symlink_to(path.rename(tmp_path / "elsewhere"))
+    done = verify(plugins, record.root, "--task", "searched")
+    assert done.returncode == 1
+    assert f"refused: study searched knows {study.name}: " in done.stdout
+    [told] = json.loads(verify(plugins, record.root, "--format", "json").stdout)["studies"]
+    assert told["path"] == str(study)
+    assert verify(plugins, record.root, "--task", "tiny").returncode == 0
 
 
 @pytest.mark.parametrize(
