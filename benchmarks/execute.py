@@ -28,6 +28,7 @@ from .options import Request
 from .outputs import picture_examples, write_columns, write_outputs, write_probabilities, write_rows
 from .plan import Planned
 from .record import Memory, Record, Speed, Timings, now
+from .schema import why_unreadable
 from .scoring import Scored, evaluate
 from .store import (
     PROBABILITIES,
@@ -107,10 +108,8 @@ class Executor:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            line = next(iter(str(error).splitlines()), type(error).__name__)
-            problem = (
-                f"  {path} is no record that this version reads ({line[:80]}): it is moved aside when its cell has run"
-            )
+            why = why_unreadable(path, error)
+            problem = f"  {path} is no record that this version reads ({why}): it is moved aside when its cell has run"
             if problem not in self.problems:
                 self.problems.append(problem)
             return None

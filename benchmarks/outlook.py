@@ -54,12 +54,13 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Ahead:
-    """A run that is not begun: its cells in their order, and why tasks were left out."""
+    """A run that is not begun: its cells in their order, why tasks were left out, and records that do not read."""
 
     request: Request
     hardware_class: str
     cells: tuple[Outlook, ...]
     refused: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -97,6 +98,8 @@ def look_ahead(suite: str, options: RunOptions, tell: Callable[[str], None]) -> 
     if asked.get("trials") is not None:
         asked.pop("storage", None)  # a run tries whether it can write to it
     request = check(suite, asked)
+    if request.results.exists() and not request.results.is_dir():
+        raise UserError(f"results folder {request.results} is a file: name another with --results")
     tell("measuring this machine")
     engine, request = open_engine(request, tell)
     with contextlib.closing(engine):
@@ -105,7 +108,7 @@ def look_ahead(suite: str, options: RunOptions, tell: Callable[[str], None]) -> 
         executor = Executor(request, results, engine, cache_root() / "features")
         shelf, here = _Shelf(results), engine.places[0].class_id
         found = tuple(_outlook(planned, executor, shelf, request, here) for planned in cells)
-    return Ahead(request, here, found, tuple(refused))
+    return Ahead(request, here, found, tuple(refused), tuple(executor.problems))
 
 
 class _Shelf:

@@ -73,8 +73,8 @@ def show_plan(suite: str, style: str, options: RunOptions) -> None:
         print_text(json.dumps(_as_json(ahead), indent=1, ensure_ascii=False))
     else:
         show_page(_page(ahead), style)
-    for line in ahead.refused:
-        warn(line)
+    for line in (*ahead.problems, *ahead.refused):
+        warn(line.strip())
     if ahead.refused:
         raise typer.Exit(2)
 

@@ -125,3 +125,19 @@ def test_bad_input(root: Path, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert told in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_empty_table_takes_no_ones_place(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    before = tmp_path / "zoobench-records.parquet"
+    before.write_text("of another folder")
+    done = zoobench_here("results", "export", tmp_path / "none", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has no record" in done.stderr
+    assert before.read_text() == "of another folder"
+
+
+def test_a_file_is_not_called_what_it_is_not(tmp_path: Path) -> None:
+    done = zoobench_here("results", "export", tmp_path, "--out", tmp_path / "x.csv")
+    assert done.returncode == 2
+    assert "add --format csv" in done.stderr

@@ -411,3 +411,10 @@ def test_an_attempt_that_is_replaced_meanwhile_is_read_again(tmp_path: Path, mon
     assert taken.came == "added"
     assert tries[0] == old.record.attempt != tries[1]
     assert contents(one) == contents(two)
+
+
+def test_a_folder_inside_a_source_is_refused(tmp_path: Path) -> None:
+    store(tmp_path / "one", "ash")
+    with pytest.raises(UserError, match="lies inside"):
+        list(merge(Results(tmp_path / "one" / "all"), [Results(tmp_path / "one")]))
+    assert not (tmp_path / "one" / "all").exists()

@@ -249,3 +249,21 @@ def test_cells_side_by_side() -> None:
     assert spread([5, 1, 1, 1], 2) == 5
     assert spread([1, 1, 1, 5], 2) == 6, "in their order"
     assert spread([], 3) == 0
+
+
+def test_what_a_run_could_not_write_to_is_refused(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    words = ["--task", "tiny", "--model", "dummy-uniform", "--plugin", tiny, "--results", tmp_path / "file"]
+    done = zoobench_here("plan", *words)
+    assert done.returncode == 2
+    assert "is a file: name another with --results" in done.stderr
+
+
+def test_a_record_that_does_not_read_is_named(tmp_path: Path, tiny: Path) -> None:
+    run("quick", task="tiny", model="dummy-uniform", plugin=tiny, results=tmp_path, quiet=True)
+    [path] = Results(tmp_path).record_paths()
+    path.write_text(path.read_text()[:500])
+    words = ["--task", "tiny", "--model", "dummy-uniform", "--plugin", tiny, "--results", tmp_path]
+    done = zoobench_here("plan", *words)
+    assert done.returncode == 0
+    assert "is no record that this version reads (not whole JSON" in done.stderr
