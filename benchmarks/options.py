@@ -13,10 +13,10 @@ from ..datasets import own
 from ..datasets.core import TASKS
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
-from ..zoo.core import MODELS, split_name
+from ..zoo.core import MODELS, Needs, split_name
 from .budget import Budget, asked_budget
 from .engines.depot import shown
-from .engines.servers import computes_on, server_of
+from .engines.servers import computes_on, gpus_of, server_of
 from .fractions import WHOLE, parse_fractions
 from .gpus import VisibleGpu, choose, visible
 from .hardware import choose_device, cores
@@ -262,12 +262,31 @@ def _gpus(options: RunOptions, device: str, models: Sequence[str]) -> tuple[tupl
     """Return the GPUs of a run on this machine, and what is to be said of them."""
     cards = [MODELS.get(split_name(model)[0]).card for model in models]
     if not any(computes_on(card, card.default, device) == "cuda" for card in cards):
-        refuse_tf32(options.get("tf32"))
+        _refuse_tf32(options.get("tf32"))
         return (), []
     return choose(visible(), options.get("device", "auto"), share=options.get("share_gpus", False))
 
 
-def refuse_tf32(tf32: bool | None) -> None:
+def needed(request: Request, device: str) -> list[tuple[str, Needs, int]]:
+    """Return each model of a run with what its card needs of a machine, and the GPUs of one of its cells.
+
+    Raises
+    ------
+    UserError
+        For --tf32 where no cell computes on a GPU.
+    """
+    found = []
+    for name in request.models:
+        model, preset = split_name(name)
+        card = MODELS.get(model).card
+        config = card.configure(preset, {key: value for key, value in request.settings.items() if key in card.default})
+        found.append((name, card.needs, gpus_of(config, computes_on(card, config, device))))
+    if not any(gpus for _, _, gpus in found):
+        _refuse_tf32(request.tf32)
+    return found
+
+
+def _refuse_tf32(tf32: bool | None) -> None:
     """Refuse what would change nothing where no cell computes on a GPU."""
     if tf32 is not None:
         raise UserError("--tf32 and --no-tf32 are about products on a GPU, and none of these cells computes on one")

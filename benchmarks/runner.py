@@ -8,28 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
-from ..zoo.core import MODELS, split_name
 from .division import Chosen, Work, choose, measured
 from .engines.base import Engine, LostError
 from .engines.local import LocalEngine
-from .engines.servers import computes_on, gpus_of, server_of
+from .engines.servers import computes_on, server_of
 from .execute import Attempt, Executor
 from .hardware import measure
 from .history import expected_seconds
-from .options import Request, RunOptions, check, default_memory_gb, refuse_tf32
+from .options import Request, RunOptions, check, default_memory_gb, needed
 from .plan import Planned, plan
 from .progress import Display, is_live
 from .record import FAULTS, Record
 from .store import Results, Stored
-
-if TYPE_CHECKING:
-    from .engines.ray_engine import RayEngine
 
 
 @dataclass
@@ -106,26 +101,13 @@ def open_engine(request: Request, tell: Callable[[str], None]) -> tuple[Engine, 
 
     cluster = RayEngine(request.address, request.device, request.threads, request.cache, tell)
     try:
-        _check_cells(request, cluster)
+        for name, needs, gpus in needed(request, cluster.device):
+            cluster.check(name, needs, gpus)
     except BaseException:
         cluster.close()
         raise
     settled = {"jobs": request.jobs or cluster.slots, "memory_gb": request.memory_gb or cluster.memory_gb}
     return cluster, replace(request, device=cluster.device, **settled)
-
-
-def _check_cells(request: Request, cluster: RayEngine) -> None:
-    """Refuse cells that the machines of a cluster are not made for."""
-    gpus = 0
-    for name in request.models:
-        model, preset = split_name(name)
-        card = MODELS.get(model).card
-        config = card.configure(preset, {key: value for key, value in request.settings.items() if key in card.default})
-        wanted = gpus_of(config, computes_on(card, config, cluster.device))
-        cluster.check(name, card.needs, wanted)
-        gpus += wanted
-    if not gpus:
-        refuse_tf32(request.tf32)
 
 
 class _Run:

@@ -102,7 +102,7 @@ def test_a_depot_that_cannot_be_is_one_line(url: str, line: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["nosuch://me:s3cr3t@host/x", "simplecache::ftp://me:s3cr3t@127.0.0.1:1/x"])
+@pytest.mark.parametrize("url", ["nosuch://me:s3cr3t@host/x", "simplecache::nosuch://me:s3cr3t@host/x"])
 def test_a_password_in_a_url_is_not_shown(url: str) -> None:
     with pytest.raises(UserError) as caught:
         Depot(url).check()
