@@ -19,7 +19,7 @@ from ..datasets.layout import SealedTest, load_ids, load_training
 from ..zoo.adapter import LOSSES, OPTIMIZER
 from .cell import record_key
 from .engines.base import ANEW, Ending, Engine
-from .engines.servers import computes_on, server_of
+from .engines.servers import computes_on, server_of, software_of
 from .hardware import Hardware, revision, versions
 from .job import ARTEFACT, LOG, Event, Outcome, shorten
 from .launch import Launcher, read_probabilities
@@ -44,13 +44,6 @@ from .store import (
 )
 from .thresholds import Thresholds
 from .tuning import StoppedError, Tuned, Tuner
-
-_SOFTWARE = {
-    "scikit-learn": ("numpy", "scipy", "scikit-learn"),
-    "torch": ("numpy", "scikit-learn", "torch", "transformers", "tokenizers"),
-    "keras-tensorflow": ("numpy", "keras", "tensorflow", "torch", "transformers"),
-    "keras-torch": ("numpy", "keras", "torch", "transformers"),
-}
 
 
 @dataclass(frozen=True)
@@ -287,7 +280,7 @@ class Executor:
 
     def _circumstances(self, planned: Planned, fit_key: str, ending: Ending | None) -> dict[str, Any]:
         place = (ending and ending.place) or self._engine.places[0]
-        server = server_of(planned.model.card, planned.cell.config)
+        here = software_of(planned.model.card, planned.cell.config)
         return {
             "key": record_key(fit_key, place.class_id),
             "fit_key": fit_key,
@@ -297,7 +290,7 @@ class Executor:
             "threads": (ending and ending.threads) or self.launcher.threads(planned.model.card),
             "timeout_s": self._request.timeout,
             "memory_limit_gb": self._request.memory_gb,
-            "software": versions((*_SOFTWARE[server], *planned.model.card.requires)),
+            "software": dict((ending and ending.software) or versions(here)),
             "zoobench": version("zoobench"),
             "revision": self._revision,
         }

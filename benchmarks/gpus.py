@@ -73,8 +73,8 @@ class VisibleGpu:
         return ", ".join(map(str, self.tenants)) or f"a process that the driver does not name ({self.used_gb:.1f} GB)"
 
 
-def visible() -> tuple[VisibleGpu, ...]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; none where no NVIDIA driver answers.
+def visible(named: str | None = None) -> tuple[VisibleGpu, ...]:
+    """Return the GPUs that `named`, or else CUDA_VISIBLE_DEVICES, leaves, in its order; none where no driver answers.
 
     Numbers count as nvidia-smi does. Of a GPU in slices (MIG) each slice is one, and the GPU itself none.
     """
@@ -86,7 +86,8 @@ def visible() -> tuple[VisibleGpu, ...]:
         return ()
     try:
         found = [each for number in range(pynvml.nvmlDeviceGetCount()) for each in _slices(pynvml, number)]
-        chosen = _chosen([(index, uuid) for index, uuid, _ in found], os.environ.get("CUDA_VISIBLE_DEVICES"))
+        named = os.environ.get("CUDA_VISIBLE_DEVICES") if named is None else named
+        chosen = _chosen([(index, uuid) for index, uuid, _ in found], named)
         return tuple(_look(pynvml, *found[place]) for place in chosen)
     except pynvml.NVMLError:
         return ()

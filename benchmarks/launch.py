@@ -16,7 +16,7 @@ from ..datasets.support.folders import cache_root
 from ..zoo.core import ModelCard
 from .cell import Cell
 from .engines.base import Ending, Engine, Limits, Listener
-from .engines.servers import computes_on, gpus_of, server_of
+from .engines.servers import computes_on, gpus_of, server_of, software_of
 from .job import PROBABILITIES as RAW
 from .job import ROWS, Job, Outcome
 from .options import Request
@@ -68,16 +68,19 @@ class Launcher:
         ------
         OSError
             If it failed for want of space on a disk: the next one would too.
+        LostError
+            If too many machines were lost under it.
         """
         temporary(scratch).mkdir(mode=0o700)
-        limits = Limits(self._request.timeout, self._request.memory_gb, planned.model.card.needs)
-        job, server = self._job(planned, cell, scratch, trial), server_of(planned.model.card, cell.config)
+        card = planned.model.card
+        limits = Limits(self._request.timeout, self._request.memory_gb, card.needs, software_of(card, cell.config))
+        job, server = self._job(planned, cell, scratch, trial), server_of(card, cell.config)
         if checkpoints is not None:
             job = replace(job, checkpoint=str(checkpoints / cell.fit_key))
         ending = self._engine.run(job, server, limits, listen)
         outcome = judge(ending, Outcome.read(scratch), limits)
         if outcome.no_space:
-            raise OSError(errno.ENOSPC, outcome.reason, str(scratch))
+            raise OSError(errno.ENOSPC, outcome.reason, f"node {ending.machine}" if ending.machine else str(scratch))
         if outcome.status == "failed" and ending.cause != "stopped":
             check_space(scratch)  # it may have been unable to say so
         return outcome, ending
@@ -149,8 +152,6 @@ def judge(ending: Ending, outcome: Outcome | None, limits: Limits) -> Outcome:
 
 def _death(ending: Ending) -> tuple[Status, str]:
     """Return the status and reason of a process that died before it could say anything."""
-    if ending.reason:
-        return "failed", ending.reason
     if ending.cause == "lost":
         return "failed", "the warm process that the cell forked from died twice; run it again with --fresh"
     code = ending.code or 0

@@ -13,9 +13,10 @@ from ..datasets import own
 from ..datasets.core import TASKS
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.registry import import_plugin
-from ..zoo.core import MODELS, split_name
+from ..zoo.core import MODELS, Needs, split_name
 from .budget import Budget, asked_budget
-from .engines.servers import computes_on, server_of
+from .engines.depot import shown
+from .engines.servers import computes_on, gpus_of, server_of
 from .fractions import WHOLE, parse_fractions
 from .gpus import VisibleGpu, choose, visible
 from .hardware import choose_device, cores
@@ -223,7 +224,7 @@ def _engine(options: RunOptions) -> str:
         raise unknown_name("engine", engine, ENGINES)
     for name in ("address", "cache"):
         if engine == "local" and options.get(name):
-            raise UserError(f"--{name} {options.get(name)} is for many machines: add --engine ray")
+            raise UserError(f"--{name} {shown(str(options.get(name)))} is for many machines: add --engine ray")
     for name, usual in (("checkpoint", False), ("share_gpus", False), ("cells_per_gpu", 1)):
         if engine == "ray" and options.get(name, usual) != usual:
             raise UserError(f"--{name.replace('_', '-')} is about this machine's disk or GPUs: leave it out with ray")
@@ -260,11 +261,35 @@ def _jobs(asked: int | str) -> int | Literal["auto"]:
 def _gpus(options: RunOptions, device: str, models: Sequence[str]) -> tuple[tuple[VisibleGpu, ...], list[str]]:
     """Return the GPUs of a run on this machine, and what is to be said of them."""
     cards = [MODELS.get(split_name(model)[0]).card for model in models]
-    if device != "cuda" or not any(computes_on(card, card.default, device) == "cuda" for card in cards):
-        if options.get("tf32") is not None:
-            raise UserError("--tf32 and --no-tf32 are about products on a GPU, and none of these cells computes on one")
+    if not any(computes_on(card, card.default, device) == "cuda" for card in cards):
+        _refuse_tf32(options.get("tf32"))
         return (), []
     return choose(visible(), options.get("device", "auto"), share=options.get("share_gpus", False))
+
+
+def needed(request: Request, device: str) -> list[tuple[str, Needs, int]]:
+    """Return each model of a run with what its card needs of a machine, and the GPUs of one of its cells.
+
+    Raises
+    ------
+    UserError
+        For --tf32 where no cell computes on a GPU.
+    """
+    found = []
+    for name in request.models:
+        model, preset = split_name(name)
+        card = MODELS.get(model).card
+        config = card.configure(preset, {key: value for key, value in request.settings.items() if key in card.default})
+        found.append((name, card.needs, gpus_of(config, computes_on(card, config, device))))
+    if not any(gpus for _, _, gpus in found):
+        _refuse_tf32(request.tf32)
+    return found
+
+
+def _refuse_tf32(tf32: bool | None) -> None:
+    """Refuse what would change nothing where no cell computes on a GPU."""
+    if tf32 is not None:
+        raise UserError("--tf32 and --no-tf32 are about products on a GPU, and none of these cells computes on one")
 
 
 def _seeds(options: RunOptions, suite: Mapping[str, Any]) -> tuple[int, ...]:

@@ -14,13 +14,13 @@ from rich.console import Console
 from ..datasets.support.errors import UserError
 from ..datasets.support.folders import cache_root
 from .division import Chosen, Work, choose, measured
-from .engines.base import Engine
+from .engines.base import Engine, LostError
 from .engines.local import LocalEngine
 from .engines.servers import computes_on, server_of
 from .execute import Attempt, Executor
 from .hardware import measure
 from .history import expected_seconds
-from .options import Request, RunOptions, check, default_memory_gb
+from .options import Request, RunOptions, check, default_memory_gb, needed
 from .plan import Planned, plan
 from .progress import Display, is_live
 from .record import FAULTS, Record
@@ -37,6 +37,8 @@ class Finished:
         Why tasks could not be prepared, a line each: their cells were left out.
     interrupted
         Whether the run was stopped before its last cell.
+    lost
+        Cells that came to no end, for their machines were lost, and why, a line each: they have no record.
     """
 
     request: Request
@@ -44,6 +46,7 @@ class Finished:
     kept: list[Stored] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     interrupted: bool = False
+    lost: list[str] = field(default_factory=list)
 
     @property
     def records(self) -> list[Record]:
@@ -97,6 +100,12 @@ def open_engine(request: Request, tell: Callable[[str], None]) -> tuple[Engine, 
     from .engines.ray_engine import RayEngine
 
     cluster = RayEngine(request.address, request.device, request.threads, request.cache, tell)
+    try:
+        for name, needs, gpus in needed(request, cluster.device):
+            cluster.check(name, needs, gpus)
+    except BaseException:
+        cluster.close()
+        raise
     settled = {"jobs": request.jobs or cluster.slots, "memory_gb": request.memory_gb or cluster.memory_gb}
     return cluster, replace(request, device=cluster.device, **settled)
 
@@ -105,6 +114,7 @@ class _Run:
     def __init__(self, request: Request, results: Results, engine: Engine, console: Console) -> None:
         self._request, self._console, self._engine = request, console, engine
         self._told: set[str] = set()
+        self._lost: dict[str, str] = {}
         self._lines, self._jobs = list(request.remarks), 1
         self._executor = Executor(request, results, self._engine, cache_root() / "features")
 
@@ -123,6 +133,7 @@ class _Run:
             self._warm(todo.values(), display)
             busy = self._pass(todo, display, finished, patient=False)
             self._pass(busy, display, finished, patient=True)
+        finished.lost = list(self._lost.values())
 
     def _share(self, cells: Collection[Planned]) -> None:
         """Divide the jobs among the cells; a study takes those that there are no cells for.
@@ -255,7 +266,12 @@ class _Run:
 
     def _one(self, name: str, planned: Planned, display: Display, patient: bool) -> Attempt | None:
         display.started(name)
-        attempt = self._executor.attempt(planned, lambda event: display.event(name, event), patient=patient)
+        attempt = None
+        try:
+            attempt = self._executor.attempt(planned, lambda event: display.event(name, event), patient=patient)
+            self._lost.pop(name, None)
+        except LostError as error:
+            self._lost[name] = f"{name}: {error}"  # tried once more when the others are through
         if attempt is None:
             display.postponed(name)
         else:

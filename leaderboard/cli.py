@@ -103,7 +103,7 @@ def run(
         warn("stopped; what is done is kept, and the same command goes on from there")
         raise typer.Exit(130)
     _tell_faults(finished)
-    if finished.refused or finished.faults:
+    if finished.refused or finished.faults or finished.lost:
         raise typer.Exit(2 if finished.refused else 1)
 
 
@@ -328,6 +328,8 @@ def _tell_faults(finished: Finished) -> None:
                 warn(f"log of {stored.record.model}: {stored.attempt / 'log.txt'}")
     for line in finished.refused:
         warn(line)
+    for line in finished.lost:
+        warn(f"no record of {line}; the same command tries again")
 
 
 def _print_board(request: Request) -> None:

@@ -19,6 +19,7 @@ ROOMS = ("datasets", "zoo", "benchmarks", "leaderboard")
 SEES: dict[str, set[str]] = {
     "datasets.folds": {"TASKS"},
     "datasets.own": {"TASKS"},
+    "benchmarks.engines.ray_node": {"TASKS"},
     "benchmarks.options": {"TASKS", "MODELS"},
     "benchmarks.plan": {"TASKS", "MODELS"},
     "benchmarks.predict": {"TASKS", "MODELS"},

@@ -15,6 +15,7 @@ from zoobench.benchmarks.engines import parcels
 from zoobench.benchmarks.engines.depot import Depot
 from zoobench.benchmarks.engines.exchange import DepotShelf, Exchange
 from zoobench.benchmarks.engines.parcels import MissingError, pack, unpacked
+from zoobench.benchmarks.options import RunOptions, check
 from zoobench.datasets.support.errors import UserError
 from zoobench.zoo.core import NEEDS, ModelCard, Needs
 from zoobench.zoo.features import FeatureCache
@@ -99,6 +100,39 @@ def test_a_depot_that_cannot_be_is_one_line(url: str, line: str) -> None:
         Depot(url).check()
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["nosuch://me:s3cr3t@host/x", "simplecache::nosuch://me:s3cr3t@host/x"])
+def test_a_password_in_a_url_is_not_shown(url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Depot(url).check()
+    with pytest.raises(UserError) as local:
+        check("quick", RunOptions(cache=url))
+    for error in (caught, local):
+        assert "s3cr3t" not in str(error.value)
+        assert f"--cache {url.replace('me:s3cr3t', '***')} " in str(error.value)
+
+
+class Hiccup(DepotShelf):
+    """Fails once."""
+
+    failed = False
+
+    def get(self, scope: str, name: str) -> bytes | None:
+        if not self.failed:
+            self.failed = True
+            raise OSError("reset by peer")
+        return super().get(scope, name)
+
+
+def test_a_part_that_could_not_be_fetched_is_fetched_later(tmp_path: Path) -> None:
+    depot = Depot(str(tmp_path / "depot"))
+    one, two = Exchange(DepotShelf(depot), tmp_path / "one"), Exchange(Hiccup(depot), tmp_path / "two")
+    use(one, ["a"], Counting())
+    one.give("s")
+    with pytest.raises(OSError, match="reset"):
+        two.take("s")
+    assert two.take("s") == 2
 
 
 class Counting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
 import tempfile
@@ -51,7 +52,8 @@ def cluster(cache: Path) -> Iterator[Any]:
     (folder / "ray").mkdir()
     made = Cluster()
     try:
-        for environment in ({}, {"ZOOBENCH_CACHE": str(folder / "far")}):
+        far = {"ZOOBENCH_CACHE": str(folder / "far"), "ZOOBENCH_DATA": str(folder / "data")}
+        for environment in ({}, far):
             try:
                 made.add_node(num_cpus=1, env_vars=environment, **here)
             except Exception:  # a node gives itself 30 s to start: the machine is busy with other tests
@@ -170,6 +172,69 @@ def test_a_trial_that_is_given_up_ends_on_its_node(cluster: Any, tiny: Path, tmp
     finally:
         engine.close()
     assert [event.phase for event in heard][:2] == ["waiting", "loading"]
+
+
+OPENS = """
+import zoobench.datasets.support.folders as folders
+time.sleep(0.5)
+for path in (*PLACES, folders.cache_root() / "downloads", folders.cache_root() / "nodes" / "tasks" / "other"):
+    try:
+        open(os.path.expandvars(path))
+    except Exception as error:
+        open({log!r}, "a").write(f"{{path}} {{type(error).__name__}}\\n")
+"""
+
+
+def test_another_machine_keeps_its_own_test_targets_to_itself_and_says_what_it_is(
+    cluster: Any, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "opened"
+    places = "PLACES = [f'$ZOOBENCH_DATA/{task}/x' for task in ('tiny', 'biored-pairs')] if 'ZOOBENCH_DATA' in os.environ else []"
+    plugin = write_models(
+        tmp_path / "opens.py", {"opens": fit(places, *OPENS.format(log=str(log)).strip().splitlines())}
+    )
+    monkeypatch.setattr("zoobench.benchmarks.execute.versions", lambda names: {"python": "the driver's"})
+    found = run(cluster, tmp_path / "r", tiny, plugin, task="tiny", model="opens", seed=list(range(6)))
+    assert {record.status for record in found} == {"failed"}
+    assert {record.reason.partition(" /")[0] for record in found} == {"the model tried to open"}
+    lines = log.read_text().splitlines()
+    assert {line.rpartition(" ")[2] for line in lines} == {"SealedError"}
+    far = {line.rpartition(" ")[0].partition("/far/")[2] for line in lines}
+    assert far == {"", "downloads", "nodes/tasks/other"}, "a cell ran on each node"
+    assert sum(line.startswith("$ZOOBENCH_DATA/") for line in lines) >= 2
+    for record in found:
+        assert record.software["python"] == platform.python_version()
+        assert {"numpy", "scikit-learn"} < set(record.software)
+
+
+def test_a_station_dies_and_its_node_gets_another(cluster: Any, tiny: Path, tmp_path: Path) -> None:
+    log, killed = tmp_path / "fits", tmp_path / "killed"
+    body = fit(
+        f"open({str(log)!r}, 'a').write(f'{{os.getpid()}} {{self.context.features.folder}}\\n')",
+        f"held = '/far/' in str(self.context.features.folder) and not os.path.exists({str(killed)!r})",
+        "time.sleep(600 if held else 0.2)",
+        # The other node holds one cell back until this one has had another: it does not do all the work meanwhile.
+        f"far = lambda: open({str(log)!r}).read().count('/far/')",
+        "end = time.monotonic() + 100",
+        "while far() < 2 and time.monotonic() < end: time.sleep(0.1)",
+    )
+    plugin = write_models(tmp_path / "dies.py", {"dies": body})
+
+    def kill() -> None:
+        until(lambda: log.exists() and "/far/" in log.read_text())
+        killed.touch()
+        pid = next(int(line.split()[0]) for line in log.read_text().splitlines() if "/far/" in line)
+        above = psutil.Process(pid).parents()
+        above[next(place for place, each in enumerate(above) if "raylet" in each.name()) - 1].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = run(cluster, tmp_path / "r", tiny, plugin, task="tiny", model="dies", seed=list(range(6)))
+    killer.join()
+    assert [record.status for record in found] == ["ok"] * 6
+    lines = log.read_text().splitlines()
+    assert len(lines) == 7, "the cell under which its station died was begun once more, and no other"
+    assert sum("/far/" in line for line in lines) > 1, "the node went on"
 
 
 def test_a_study_on_the_cluster_is_that_of_one_machine(cluster: Any, tunable: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ...zoo.core import ModelCard, Needs
@@ -19,16 +19,22 @@ ANEW = Event("starting anew")
 """Says that a job begins from its beginning once more: the events so far were of a process that is gone."""
 
 
+class LostError(ConnectionError):
+    """A job came to no end: its machines were lost under it. That tells nothing of its model, and leaves no record."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a cell may use: seconds of wall time, and GB beyond the warm process; None is without limit.
 
-    `needs` is what a machine must have free for it to begin, where machines are shared.
+    `needs` is what a machine must have free for it to begin, where machines are shared, and `software` the
+    distributions whose versions it tells then.
     """
 
     timeout_s: float | None = None
     memory_gb: float | None = None
     needs: Needs | None = None
+    software: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,10 @@ class Ending:
         Those that it had; None for as many as the engine said.
     waited_s
         Seconds that it waited, before its clock began: for its GPUs, or until a machine was free for it.
-    reason
-        Why it came to nothing, where the engine knows better than the process's end tells.
+    software
+        Versions on that machine, where it is another than the driver's.
+    machine
+        Its address in a cluster; "" for this one.
     """
 
     cause: Cause
@@ -66,7 +74,8 @@ class Ending:
     gpus: tuple[str, ...] = ()
     threads: int | None = None
     waited_s: float = 0.0
-    reason: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
+    machine: str = ""
 
     @property
     def unanswered(self) -> bool:
@@ -108,7 +117,13 @@ class Engine(Protocol):
         ...
 
     def run(self, job: Job, server: str, limits: Limits, on_event: Listener) -> Ending:
-        """Run one job to its end, whatever that is; what it leaves lies in the folder `job.out` of this machine."""
+        """Run one job to its end, whatever that is; what it leaves lies in the folder `job.out` of this machine.
+
+        Raises
+        ------
+        LostError
+            If too many machines were lost under it.
+        """
         ...
 
     def close(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...datasets.support.errors import UserError
+
+_USER = re.compile(r"(?<=://)[^/]+@")
 
 
 class Depot:
@@ -28,14 +31,16 @@ class Depot:
         try:
             from fsspec.core import url_to_fs
         except ImportError:
-            raise UserError(f"--cache {url}: fsspec is not installed: pip install 'zoobench[ray]'") from None
+            raise UserError(f"--cache {shown(url)}: fsspec is not installed: pip install 'zoobench[ray]'") from None
         self.url = url
         try:
             self._files, root = url_to_fs(url)
         except ImportError as error:
-            raise UserError(f"--cache {url}: {_line(error)}") from None
+            raise UserError(f"--cache {shown(url)}: {_line(error, url)}") from None
         except ValueError as error:
-            raise UserError(f"--cache {url} is no folder or URL that fsspec opens: {_line(error)}") from None
+            raise UserError(
+                f"--cache {shown(url)} is no folder or URL that fsspec opens: {_line(error, url)}"
+            ) from None
         self._root = root.rstrip("/")
 
     def check(self) -> None:
@@ -52,9 +57,9 @@ class Depot:
             found = self.get(name)
             self.remove(name)
         except Exception as error:  # each kind of storage has errors of its own
-            raise UserError(f"--cache {self.url} cannot be written: {_line(error)}") from None
+            raise UserError(f"--cache {shown(self.url)} cannot be written: {_line(error, self.url)}") from None
         if found != b"zoobench":
-            raise UserError(f"--cache {self.url} does not give back what was written to it")
+            raise UserError(f"--cache {shown(self.url)} does not give back what was written to it")
 
     def put(self, name: str, content: bytes) -> None:
         """Keep `content` under `name`."""
@@ -108,5 +113,15 @@ class Depot:
             self._files.rm_file(f"{self._root}/{name}")
 
 
-def _line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+def shown(url: str) -> str:
+    """Return a URL without the name and password that may stand in it."""
+    return _USER.sub("***@", url)
+
+
+def _line(error: Exception, url: str) -> str:
+    """Return the first line of an error, without what `shown` hides in the URL."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    for user in _USER.findall(url):
+        password = user.partition(":")[2].removesuffix("@")
+        line = line.replace(user, "***@").replace(password or user, "***")
+    return line

@@ -88,9 +88,11 @@ class Exchange:
             for name in self._shelf.names(scope):
                 if (scope, name) in self._seen:
                     continue
-                self._seen.add((scope, name))
                 part = self._shelf.get(scope, name)
-                if part is not None and hashlib.sha256(part).hexdigest() == name:
+                if part is None:
+                    continue
+                self._seen.add((scope, name))
+                if hashlib.sha256(part).hexdigest() == name:
                     added += self._add(self.folder(scope), part)
         return added
 
@@ -103,8 +105,8 @@ class Exchange:
                     continue
                 for part in self._new(store.parent):
                     name = hashlib.sha256(part).hexdigest()
-                    self._seen.add((scope, name))
                     self._shelf.put(scope, name, part)
+                    self._seen.add((scope, name))
                     given += 1
         return given
 

@@ -18,14 +18,14 @@ from ...datasets.support.errors import UserError
 from ...zoo.core import ModelCard, Needs
 from ..hardware import Hardware
 from ..job import Event, Job
-from .base import ANEW, Ending, Limits, Listener
-from .depot import Depot
+from .base import ANEW, Ending, Limits, Listener, LostError
+from .depot import Depot, shown
 from .parcels import MissingError, Package, Parcel, Reply, pack, unpack
 from .ray_node import NAMESPACE, THREADS, Mailbox, run_parcel
 from .ray_nodes import Nodes
 from .ray_session import connect
 
-LISTEN_SECONDS, FETCH_SECONDS = 0.1, 0.5
+LISTEN_SECONDS, FETCH_SECONDS, LOOK_SECONDS = 0.1, 0.5, 1.0
 TRIES, ASKED = 4, 20
 """A job is begun so often where machines are lost under it, and where nodes join that are not ready for it."""
 END_SECONDS = 15.0
@@ -61,7 +61,7 @@ class RayEngine:
         self._gone = ""
         self._depot = Depot(cache) if cache else None
         if self._depot is not None:
-            tell(f"looking at {cache}")
+            tell(f"looking at {shown(cache)}")
             self._depot.check()
         tell("starting Ray" if address is None else f"joining the Ray cluster at {address}")
         self._session = connect(address)
@@ -84,7 +84,8 @@ class RayEngine:
         self.device = self._nodes.device
         tell("measuring the machines of the cluster")
         self._nodes.open()
-        self._threads = self._nodes.fitting(threads)
+        self._nodes.check(threads)
+        self._threads = threads
         for work in (self._fetch, self._watch):
             self._helpers.append(threading.Thread(target=work, name=f"ray {work.__name__}", daemon=True))
             self._helpers[-1].start()
@@ -115,14 +116,30 @@ class RayEngine:
 
     def threads(self, card: ModelCard) -> int:
         """Return the threads of a model's process: those that were asked for, or as many as its card needs."""
-        return self._cores(card.needs)
+        return self.given(card.needs, int(self.device == "cuda")).cores
 
-    def _cores(self, needs: Needs | None) -> int:
-        return self._threads or self._nodes.clamped(self._needs(needs)).cores
+    def check(self, model: str, needs: Needs, gpus: int) -> None:
+        """Refuse a model whose fits no node can take: it would wait for ever.
 
-    def _needs(self, needs: Needs | None) -> Needs:
-        needs = needs or Needs(1, 0, 1.0)
-        return needs if self.device == "cuda" else replace(needs, gpus=0)
+        Parameters
+        ----------
+        gpus
+            That its setting asks for, as `Job.gpus` says.
+
+        Raises
+        ------
+        UserError
+            Saying what no node has.
+        """
+        try:
+            self._nodes.check(self._threads, _needs(needs, gpus).gpus)
+        except UserError as error:
+            raise UserError(f"{model}: {error}") from None
+
+    def given(self, needs: Needs | None, gpus: int) -> Needs:
+        """Return what a job is given: what was asked for or its card needs, or as much of it as a node has."""
+        wanted = _needs(needs, gpus)
+        return self._nodes.clamped(replace(wanted, cores=self._threads or wanted.cores))
 
     def run(self, job: Job, server: str, limits: Limits, on_event: Listener) -> Ending:
         """Run one job to its end, whatever that is; one whose machine was lost begins anew on another."""
@@ -131,25 +148,26 @@ class RayEngine:
         lost = ""
         waited, tries, asked = 0.0, 0, 0
         while tries < TRIES and asked < ASKED and not self.stopping.is_set():
-            self.require()
+            self.require(0.0)
             if lost:
                 on_event(ANEW)
-            job = replace(job, threads=self._cores(limits.needs))  # the largest machine may be the one that is lost
+            threads = self.given(limits.needs, job.gpus).cores  # the largest machine may be the one that is lost
+            job = replace(job, threads=threads, scope={**job.scope, "threads": threads})
             flight = _Flight(self, job, server, limits, on_event)
             try:
                 reply = flight.until_end()
-                waited += flight.waited
-                if isinstance(reply, Reply) and reply.wants:
-                    self._provide(reply)
-                    lost, asked = f"no {reply.wants} for it", asked + 1
-                    continue
-                return self._landed(reply, job, waited)
+                if not isinstance(reply, Reply) or not reply.wants:
+                    return self._landed(reply, job, waited + flight.waited)
+                lost, again = f"no {reply.wants} for it", self._provide(reply, flight.parcel)
+                tries, asked = tries + again, asked + 1
+            except _OutgrownError:
+                lost, asked = "no machine of its size", asked + 1
             except (RayError, MissingError) as error:
                 lost, tries = _loss(error), tries + 1
+            waited += flight.seconds  # whatever was done there is lost
         if self.stopping.is_set():
             return Ending("stopped", None, 0.0, waited_s=waited)
-        reason = f"its machine was lost {tries} times, at last: {lost}; run it again with --fresh"
-        return Ending("lost", None, 0.0, waited_s=waited, reason=reason)
+        raise LostError(f"{tries} machines were lost under it, {asked} were not ready for it; at last: {lost}")
 
     def close(self) -> None:
         """Have the stations tidy up, and leave the cluster."""
@@ -169,15 +187,16 @@ class RayEngine:
         ending = reply.ending or Ending("lost", None, 0.0)
         return replace(ending, waited_s=waited, threads=job.threads)
 
-    def _provide(self, reply: Reply) -> None:
-        """Send what a node lacks: a station where it came later, the files where they did not lie at the URL."""
+    def _provide(self, reply: Reply, parcel: Parcel) -> bool:
+        """Send what a node lacks, a station or the files; return whether it had a station, which has died."""
         if reply.wants == "station":
-            self._nodes.open()
-        else:
+            return self._nodes.renew(reply.node)
+        self._nodes.abroad = True
+        if parcel.public is not None:  # they did not lie at the URL; else the node joined when the parcel was packed
             with self._guard:
                 self._depot = None
                 self._packages.clear()
-            self._nodes.abroad = True
+        return False
 
     def parcel(self, name: str, job: Job, server: str, limits: Limits) -> Parcel:
         """Return a job as it is sent: with its files, unless all nodes are on this machine."""
@@ -207,7 +226,7 @@ class RayEngine:
 
     def submit(self, parcel: Parcel) -> Any:
         """Hand a parcel to Ray and return the reference to its reply."""
-        needs = self._nodes.clamped(self._needs(parcel.limits.needs))
+        needs = self.given(parcel.limits.needs, parcel.job.gpus)
         options: dict[str, Any] = {"num_cpus": parcel.job.threads, "memory": int(needs.memory_gb * 1e9)}
         if needs.gpus:
             options["num_gpus"] = needs.gpus
@@ -228,11 +247,11 @@ class RayEngine:
         """Have a job end."""
         self._mailbox.drop.remote(name)
 
-    def require(self) -> None:
-        """Refuse to go on where the cluster, or its last machine, is gone."""
+    def require(self, gpus: float) -> None:
+        """Refuse to go on where the cluster, or its last machine with so many GPUs, is gone."""
         if self._gone:
             raise UserError(f"the Ray cluster ({self._session.address}) is gone: {self._gone}; run again to go on")
-        self._nodes.require()
+        self._nodes.require(gpus)
 
     def _fetch(self) -> None:
         """Bring events from the mailbox to the threads that wait for them."""
@@ -255,20 +274,29 @@ class RayEngine:
                 self._nodes.open()
 
 
+class _OutgrownError(Exception):
+    """A job waits for more cores than any machine has by now."""
+
+
 class _Flight:
     """One attempt at a job, from here to a node and back."""
 
     def __init__(self, engine: RayEngine, job: Job, server: str, limits: Limits, on_event: Listener) -> None:
         self._engine, self._on_event = engine, on_event
-        self._parcel = engine.parcel(secrets.token_hex(8), job, server, limits)
         self._start = time.monotonic()
+        self.parcel = engine.parcel(secrets.token_hex(8), job, server, limits)
         self._began: float | None = None
-        self._unwanted = False
+        self._unwanted, self._next = False, 0.0
 
     @property
     def waited(self) -> float:
         """Seconds until a machine was free."""
         return (self._began or time.monotonic()) - self._start
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._start
 
     def until_end(self) -> Reply | Ending:
         """Return what the node replied; how it ended where it was ended from here.
@@ -277,21 +305,23 @@ class _Flight:
         ------
         RayError
             If the task or its node came to grief.
+        _OutgrownError
+            If the machines that it was to begin on are lost.
         """
         self._on_event(Event("waiting"))
         try:
             return self._until_end()
         except BaseException:
-            self._engine.drop(self._parcel.name)  # where only the task is lost, the station still works for nobody
+            self._engine.drop(self.parcel.name)  # where only the task is lost, the station still works for nobody
             raise
 
     def _until_end(self) -> Reply | Ending:
-        with self._engine.box(self._parcel.name) as box:
-            reference = self._engine.submit(self._parcel)
+        with self._engine.box(self.parcel.name) as box:
+            reference = self._engine.submit(self.parcel)
             reply = reference.future()
             while not reply.done():
                 self._listen(box, LISTEN_SECONDS)
-                self._engine.require()
+                self._look(reference, reply)
                 if self._unwanted or self._engine.stopping.is_set():
                     self._end(reference, reply)
                     return Ending("pruned" if self._unwanted else "stopped", None, 0.0)
@@ -306,15 +336,33 @@ class _Flight:
             for event in events:
                 self._unwanted = bool(self._on_event(event)) or self._unwanted
 
+    def _look(self, reference: Any, reply: Any) -> None:
+        """Refuse to wait for what will not come."""
+        parcel, now = self.parcel, time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + LOOK_SECONDS
+        given = self._engine.given(parcel.limits.needs, parcel.job.gpus)
+        self._engine.require(given.gpus)
+        if self._began is None and given.cores < parcel.job.threads:
+            self._end(reference, reply)
+            raise _OutgrownError
+
     def _end(self, reference: Any, reply: Any) -> None:
         import ray
 
-        self._engine.drop(self._parcel.name)
+        self._engine.drop(self.parcel.name)
         deadline = time.monotonic() + (END_SECONDS if self._began else 0.0)
         while not reply.done() and time.monotonic() < deadline:
             time.sleep(LISTEN_SECONDS)
         if not reply.done():
             ray.cancel(reference, force=True)
+
+
+def _needs(needs: Needs | None, gpus: int) -> Needs:
+    """Return what a job needs of a machine, whose setting may ask for more GPUs than its card."""
+    needs = needs or Needs(1, 0, 1.0)
+    return replace(needs, gpus=max(needs.gpus, gpus) if gpus > 1 else needs.gpus if gpus else 0)
 
 
 def _loss(error: Exception) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
 import platform
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +22,12 @@ from typing import Any
 
 import psutil
 
+from ...datasets.core import TASKS
+from ...datasets.fetch import raw_folders
 from ...datasets.folds import SPLITS
 from ...datasets.support.files import sha256_file, sha256_json
 from ...datasets.support.folders import cache_root
+from ..gpus import VisibleGpu, visible
 from ..hardware import Hardware, measure, versions
 from ..job import JOB, LOG, ROWS, Event, Job, shorten
 from ..options import default_memory_gb
@@ -35,6 +39,7 @@ from .parcels import MissingError, Package, Parcel, Reply, pack, unpacked
 POST_SECONDS = 0.2
 NAMESPACE = "zoobench"
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "keras", "tensorflow")
+_log = logging.getLogger(__name__)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Ray sets them on its workers, each to the cores of a task; processes of cells get those of the driver."""
 
@@ -81,9 +86,10 @@ def code_sha256() -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """What a station says of its machine."""
+    """What a station says of its machine: `places` has it with each kind of GPU that jobs may be dealt there."""
 
     hardware: Hardware
+    places: tuple[Hardware, ...]
     software: Software
     memory_gb: float
 
@@ -188,14 +194,18 @@ class Station:
         self._depot = Depot(terms.depot) if terms.depot else None
         shelf: Shelf = DepotShelf(self._depot) if self._depot else MailboxShelf(mailbox)
         self._exchange = Exchange(shelf, cache_root() / "nodes" / "features")
-        self._store = cache_root() / "nodes" / "files"
-        self._store.mkdir(parents=True, exist_ok=True)
+        # Apart from other files: one task's training rows may be another's test rows, so all but its own are sealed.
+        self._tasks, self._files = cache_root() / "nodes" / "tasks", cache_root() / "nodes" / "files"
+        for folder in (self._tasks, self._files):
+            folder.mkdir(parents=True, exist_ok=True)
         sweep()
         self._root = Path(tempfile.mkdtemp(prefix=f"{ROOT}{os.getpid()}."))
 
     def about(self) -> Node:
         """Return what this machine is."""
-        return Node(self._hardware, Software.here(), default_memory_gb())
+        found = visible() if self._terms.device == "cuda" else ()
+        places = tuple(dict.fromkeys(replace(self._hardware, gpu=gpu.kind) for gpu in found)) or (self._hardware,)
+        return Node(self._hardware, places, Software.here(), default_memory_gb())
 
     def warm(self, names: Iterable[str]) -> dict[str, str]:
         """Import frameworks ahead and return why by the names of those that failed."""
@@ -210,17 +220,22 @@ class Station:
         (root / "t").mkdir()
         try:
             with _Outbox(self._mailbox, parcel.name, self._engine) as outbox:
+                gpus = self._dealt(variables)
+                place = replace(self._hardware, gpu=gpus[0].kind) if gpus else self._hardware
                 try:
-                    job = self._job(parcel, root, variables)
+                    job = self._job(parcel, root, variables, place)
                 except MissingError:
                     return Reply(node, wants="files")
                 outbox.job = job
                 scope = Path(job.features).name
-                self._exchange.take(scope)
+                _try(self._exchange.take, scope)
                 ending = self._engine.run(job, parcel.server, parcel.limits, outbox)
-                self._exchange.give(scope)
             shorten(root / "out" / LOG)
-            return Reply(node, replace(ending, place=self._hardware), pack(root / "out", ray.put, _left(root / "out")))
+            left = pack(root / "out", ray.put, _left(root / "out"))
+            _try(self._exchange.give, scope)
+            told = {"software": versions(parcel.limits.software), "machine": ray.util.get_node_ip_address()}
+            uuids = tuple(gpu.uuid for gpu in gpus)
+            return Reply(node, replace(ending, place=place, gpus=uuids, **told), left)
         finally:
             shutil.rmtree(root, ignore_errors=True)
 
@@ -229,32 +244,41 @@ class Station:
         self._engine.stopping.set()
         shutil.rmtree(self._root, ignore_errors=True)
 
-    def _job(self, parcel: Parcel, root: Path, variables: Mapping[str, str]) -> Job:
+    def _dealt(self, variables: Mapping[str, str]) -> tuple[VisibleGpu, ...]:
+        """Return the GPUs that Ray gave a job."""
+        return visible(variables["CUDA_VISIBLE_DEVICES"]) if self._terms.device == "cuda" else ()
+
+    def _sealed(self, job: Job) -> tuple[str, ...]:
+        """Return what no job opens here: this machine has a cache, a data folder and packages of its own."""
+        raw = raw_folders({*TASKS.entries(), str(job.card["name"])})
+        return (*job.sealed, *map(str, (cache_root() / "tasks", self._tasks, SPLITS, *raw)))
+
+    def _job(self, parcel: Parcel, root: Path, variables: Mapping[str, str], place: Hardware) -> Job:
         """Return the job with the paths of this machine."""
         job = parcel.job
-        scope = {**job.scope, "hardware": self._hardware.class_id}
+        scope = {**job.scope, "hardware": place.class_id}
         moved: dict[str, Any] = {
             "scope": scope,
             "features": str(self._exchange.folder(sha256_json(scope)[:20])),
             "out": str(root / "out"),
             "temporary": str(root / "t"),
-            "sealed": (*job.sealed, str(cache_root() / "tasks"), str(SPLITS)),
+            "sealed": self._sealed(job),
             "environment": {**job.environment, **variables},
         }
         if not self._terms.home:
             if parcel.public is None:
                 raise MissingError(job.public)
             plugins = tuple(str(self._unpacked(package)) for package in parcel.plugins)
-            moved |= {"public": str(self._unpacked(parcel.public)), "plugins": plugins}
+            moved |= {"public": str(self._unpacked(parcel.public, self._tasks)), "plugins": plugins}
             moved["config"] = {**job.config, **{key: str(self._unpacked(it)) for key, it in parcel.folders.items()}}
             moved["rows"] = "" if parcel.rows is None else str(self._unpacked(parcel.rows))
             moved["module"] = job.module if parcel.plugin < 0 else plugins[parcel.plugin]
         return replace(job, **moved)
 
-    def _unpacked(self, package: Package) -> Path:
+    def _unpacked(self, package: Package, store: Path | None = None) -> Path:
         import ray
 
-        return unpacked(package, self._store, ray.get, self._depot)
+        return unpacked(package, store or self._files, ray.get, self._depot)
 
 
 ROOT = "zb."
@@ -266,6 +290,14 @@ def sweep() -> None:
         pid = folder.name.removeprefix(ROOT).partition(".")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _try(share: Callable[[str], int], scope: str) -> None:
+    """Take or give features; where that fails a job computes its own, and what it came to is kept."""
+    try:
+        share(scope)
+    except Exception as error:  # each kind of storage has errors of its own
+        _log.warning("features of %s are not shared: %s", scope, error)
 
 
 def _measured(terms: Terms) -> Hardware:

@@ -61,7 +61,26 @@ class Nodes:
         self.abroad = False
         self._last: list[_Known] = []
         self._guard = threading.Lock()
-        self._seen_alive = time.monotonic()
+        self._seen = {0.0: time.monotonic()}
+
+    def renew(self, name: str) -> bool:
+        """Set up a station on a node that told of none, and return whether it had one: that one has died."""
+        with self._guard:
+            # Others may have come here before, each with a job that found no station: one new station is enough.
+            dead = name in self._known and not self._stands(name)
+            if dead:
+                del self._known[name]
+        self.open()
+        return dead
+
+    def _stands(self, name: str) -> bool:
+        import ray
+
+        try:
+            ray.get_actor(station_name(self.run, name), NAMESPACE)
+        except ValueError:
+            return False
+        return True
 
     def open(self) -> None:
         """Set up stations on the nodes that have none yet; forget nodes that are gone.
@@ -83,9 +102,10 @@ class Nodes:
             stations = {node: self._station(node) for node in new}
             for node, station in stations.items():
                 self._admit(node, station)
-            if self._known:
-                self._seen_alive = time.monotonic()
-            elif first:
+            for gpus in list(self._seen):
+                if self._fitting(gpus):
+                    self._seen[gpus] = time.monotonic()
+            if not self._known and first:
                 why = "; ".join(self.refused.values()) or "none has a core for a cell"
                 raise UserError(f"--engine ray: no node of the cluster can be used: {why}")
 
@@ -110,6 +130,7 @@ class Nodes:
             if isinstance(error, NodeDiedError):
                 return
             self.refused[name] = f"node {address} is left out: {_line(error)}"
+            ray.kill(station)
             return
         if difference := node.software.difference(self._wanted):
             self.refused[name] = f"node {address} is left out: it {difference}: install the same there"
@@ -144,7 +165,7 @@ class Nodes:
     @property
     def places(self) -> Sequence[Hardware]:
         """One machine of each class, in the order of their names."""
-        found = {known.node.hardware.class_id: known.node.hardware for known in self._ever()}
+        found = {place.class_id: place for known in self._ever() for place in known.node.places}
         return [found[name] for name in sorted(found)]
 
     def _ever(self) -> Sequence[_Known]:
@@ -169,39 +190,48 @@ class Nodes:
         """What a job may add on the smallest machine."""
         return min(known.node.memory_gb for known in self._ever())
 
-    def fitting(self, threads: int) -> int:
-        """Return the number of threads that was asked for, 0 for none.
+    def check(self, threads: int, gpus: float = 0.0) -> None:
+        """Refuse what no node has.
 
         Raises
         ------
         UserError
-            If no node has as many cores.
+            If none has as many GPUs, and none that has as many cores.
         """
-        most = int(max(known.resources.get("CPU", 0) for known in self._ever()))
+        fitting = self._fitting(gpus)
+        if not fitting:
+            raise UserError(f"no node of the Ray cluster that can be used has {_counted(gpus)}")
+        most = int(max(have.get("CPU", 0) for have in fitting))
         if threads > most:
-            raise UserError(f"--threads {threads} is more than the {most} cores of the largest node")
-        return threads
+            where = f"the largest node with {_counted(gpus)}" if gpus else "the largest node"
+            raise UserError(f"--threads {threads} is more than the {most} cores of {where}")
+
+    def _fitting(self, gpus: float) -> list[Mapping[str, float]]:
+        """Return the resources of the nodes that have so many GPUs."""
+        return [known.resources for known in list(self._known.values()) if known.resources.get("GPU", 0) >= gpus]
 
     def clamped(self, needs: Needs) -> Needs:
         """Return what a job is given: as much as it needs, or as the largest node that fits has."""
-        fitting = [known.resources for known in self._ever() if known.resources.get("GPU", 0) >= needs.gpus]
-        most = max(fitting or [known.resources for known in self._ever()], key=lambda have: have.get("CPU", 0))
+        fitting = self._fitting(needs.gpus) or [known.resources for known in self._ever()]
+        most = max(fitting, key=lambda have: have.get("CPU", 0))
         return replace(
             needs,
             cores=max(1, min(needs.cores, int(most.get("CPU", 1)))),
             memory_gb=min(needs.memory_gb, most.get("memory", 1e9) / 1e9),
         )
 
-    def require(self) -> None:
-        """Refuse to wait for a machine any longer.
+    def require(self, gpus: float = 0.0) -> None:
+        """Refuse to wait for a machine with so many GPUs any longer.
 
         Raises
         ------
         UserError
             If there has been none for `LOST_SECONDS`.
         """
-        if not self._known and time.monotonic() - self._seen_alive > LOST_SECONDS:
-            raise UserError("--engine ray: the last node of the cluster is lost; what is done is kept, run again")
+        now = time.monotonic()
+        if now - self._seen.setdefault(gpus, now) > LOST_SECONDS and not self._fitting(gpus):
+            last = f"the last node with {_counted(gpus)}" if gpus else "the last node"
+            raise UserError(f"--engine ray: {last} of the cluster is lost; what is done is kept, run again")
 
     def close(self) -> None:
         """Have the stations remove what they hold."""
@@ -213,6 +243,10 @@ class Nodes:
                 asked.append(known.station.close.remote())
         with contextlib.suppress(Exception):
             ray.wait(asked, num_returns=len(asked), timeout=5)
+
+
+def _counted(gpus: float) -> str:
+    return f"{gpus:g} GPU{'' if gpus <= 1 else 's'}"
 
 
 def _line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...datasets.support.errors import UserError
 from ..hardware import cores
-from .ray_node import NAMESPACE
+from .ray_node import NAMESPACE, ROOT
 
 CONNECT_SECONDS, CHECK_SECONDS, INIT_SECONDS = 3.0, 10.0, 30.0
 CLIENT = "ray://"
@@ -86,7 +86,7 @@ def connect(address: str | None) -> Session:
 
 def _alone(ray: Any) -> Session:
     """Start Ray on this machine, for this process alone."""
-    folder = Path(tempfile.mkdtemp(prefix="zb.ray."))  # short: sockets stand in it
+    folder = Path(tempfile.mkdtemp(prefix=f"{ROOT}{os.getpid()}."))  # short: sockets stand in it; see `ray_node.sweep`
     options: dict[str, Any] = {
         "num_cpus": cores(),
         "include_dashboard": False,

@@ -42,6 +42,12 @@ PRELOAD: Mapping[str, tuple[str, ...]] = {
     "keras-tensorflow": (*_TORCH, "tensorflow", "keras"),
     "keras-torch": (*_TORCH, "keras"),
 }
+_SOFTWARE: Mapping[str, tuple[str, ...]] = {
+    "scikit-learn": ("numpy", "scipy", "scikit-learn"),
+    "torch": ("numpy", "scikit-learn", "torch", "transformers", "tokenizers"),
+    "keras-tensorflow": ("numpy", "keras", "tensorflow", "torch", "transformers"),
+    "keras-torch": ("numpy", "keras", "torch", "transformers"),
+}
 _BACKENDS = [name.removeprefix("keras-") for name in PRELOAD if name.startswith("keras-")]
 START_SECONDS = 300.0
 # The first exception of a traceback is the cause; those after it say that a pipe broke.
@@ -71,8 +77,13 @@ def device_of(name: str, device: str) -> str:
 
 
 def computes_on(card: ModelCard, config: Mapping[str, Scalar], device: str) -> str:
-    """Return the device that a model's cells compute on in a run on `device`."""
-    return device_of(server_of(card, config), device)
+    """Return the device that a model's cells compute on in a run on `device`: without GPUs, if its card needs none."""
+    return device_of(server_of(card, config), device) if card.needs.gpus else "cpu"
+
+
+def software_of(card: ModelCard, config: Mapping[str, Scalar]) -> tuple[str, ...]:
+    """Return the distributions that a model's records name with their versions."""
+    return (*_SOFTWARE[server_of(card, config)], *card.requires)
 
 
 def gpus_of(config: Mapping[str, Scalar], device: str) -> int:
