@@ -341,6 +341,7 @@ import sys
 from pathlib import Path
 from zoobench.benchmarks.merge import merge
 from zoobench.benchmarks.store import Results
+from zoobench.datasets.support.errors import UserError
 print("begun", flush=True)
 list(merge(Results(Path(sys.argv[1])), [Results(Path(name)) for name in sys.argv[2:]]))
 """
