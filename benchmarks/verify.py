@@ -18,7 +18,7 @@ from ..datasets.core import Fold, TaskCard
 from ..datasets.layout import PUBLIC, SealedTest, load_ids, load_training
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
-from ..zoo.core import split_name
+from ..zoo.core import MODELS, split_name
 from .cell import Cell, record_key
 from .findings import Finding, differences
 from .links import link_on_way, no_own_files
@@ -215,6 +215,7 @@ def _examine(look: _Look) -> None:
     if answers is None:
         return
     _check_scores(look, answers)
+    _check_overlap(look)
     stored, ids = look.stored, look.truth.ids
     for findings, remarks in (check_tuning(stored), check_ensemble(stored, look.results, answers, ids)):
         look.findings += findings
@@ -297,6 +298,19 @@ def _check_scores(look: _Look, answers: Mapping[Fold, Answered]) -> None:
         look.same("temperature", scored.temperature, record.temperature, RESAMPLED)
     if (look.stored.attempt / RESAMPLES).is_file():
         _check_resamples(look, scored)
+
+
+def _check_overlap(look: _Look) -> None:
+    """Compare what a record says of the data that its weights had seen with what the model's card says."""
+    record = look.stored.record
+    if record.mode == "ensemble":
+        return  # that follows from its members
+    try:
+        expected = MODELS.get(record.model).card.overlap(record.task, record.config)
+    except (UserError, KeyError):  # KeyError: of a card that has other settings
+        look.remarks.append("model not known here: whether its weights had seen the test fold is taken as it is")
+        return
+    look.same("overlap (of the weights with the test fold)", expected or "nothing", record.overlap or "nothing")
 
 
 def _check_evaluations(look: _Look, fold: Fold, scored: Scored) -> None:
