@@ -18,11 +18,12 @@ from ..datasets.core import Fold, TaskCard
 from ..datasets.layout import PUBLIC, SealedTest, load_ids, load_training
 from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
-from ..zoo.core import MODELS, split_name
+from ..zoo.core import split_name
 from .cell import Cell, record_key
 from .findings import Finding, differences
 from .links import link_on_way, no_own_files
 from .metrics import METRIC_VERSION
+from .plan import card_of
 from .record import Record
 from .reread import AGREEMENT
 from .rows import STORED, Answered, read_answers
@@ -306,7 +307,7 @@ def _check_overlap(look: _Look) -> None:
     if record.mode == "ensemble":
         return  # that follows from its members
     try:
-        expected = MODELS.get(record.model).card.overlap(record.task, record.config)
+        expected = card_of(record.model).overlap(record.task, record.config)
     except (UserError, KeyError):  # KeyError: of a card that has other settings
         look.remarks.append("model not known here: whether its weights had seen the test fold is taken as it is")
         return

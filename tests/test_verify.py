@@ -20,6 +20,7 @@ from zoobench.zoo.core import ModelCard
 from .conftest import zoobench_here
 from .contributed import Contributed, columns_of, first_to_last, half, other_id, set_to, swap_ids, train_row
 from .ensembles import KNOWING
+from .verifying import refusals, verify
 
 ROOT = Path(__file__).parents[1]
 Change = Callable[["Contributed"], None]
@@ -55,22 +56,6 @@ def contributed(kept: Path, tmp_path: Path) -> Callable[[str], Contributed]:
         return Contributed(root, next(iter(sorted(root.glob(f"cells/{where}/*/record.json")))))
 
     return of
-
-
-def verify(plugins: list[Path], root: Path, *words: str) -> Any:
-    return zoobench_here("results", "verify", root, *words, *(w for path in plugins for w in ("--plugin", path)))
-
-
-def refusals(plugins: list[Path], contributed: Contributed) -> list[str]:
-    """Return the findings of the record that was tampered with; every other record must be verified."""
-    task, model, key = contributed.path.parts[-4:-1]
-    done = verify(plugins, contributed.root, "--format", "json", "--task", task)
-    told = json.loads(done.stdout)
-    assert done.returncode == 1, told
-    found = {each["key"]: each for each in told["records"] if each["outcome"] == "refused"}
-    assert key in found, found
-    assert {each["model"] for each in found.values()} <= {model, "ensemble-greedy", "ensemble-mean"}
-    return [f"{each['what']}: {each['expected']} / {each['found']}" for each in found[key]["findings"]]
 
 
 def test_what_the_harness_wrote_is_verified(kept: Path, plugins: list[Path]) -> None:
