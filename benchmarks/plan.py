@@ -107,6 +107,11 @@ def plan(request: Request, on_prepare: Callable[[str], None]) -> tuple[list[Plan
     return cells, refused
 
 
+def card_of(model: str) -> ModelCard:
+    """Return the card of a model; UserError where none of that name is known here."""
+    return MODELS.get(model).card
+
+
 def _subsets(
     request: Request, task: Task, prepared: Prepared, tell: Callable[[str], None]
 ) -> dict[tuple[int, float], np.ndarray | None]:

@@ -23,6 +23,7 @@ from .cell import Cell, record_key
 from .findings import Finding, differences
 from .links import link_on_way, no_own_files
 from .metrics import METRIC_VERSION
+from .plan import card_of
 from .record import Record
 from .reread import AGREEMENT
 from .rows import STORED, Answered, read_answers
@@ -215,6 +216,7 @@ def _examine(look: _Look) -> None:
     if answers is None:
         return
     _check_scores(look, answers)
+    _check_overlap(look)
     stored, ids = look.stored, look.truth.ids
     for findings, remarks in (check_tuning(stored), check_ensemble(stored, look.results, answers, ids)):
         look.findings += findings
@@ -297,6 +299,19 @@ def _check_scores(look: _Look, answers: Mapping[Fold, Answered]) -> None:
         look.same("temperature", scored.temperature, record.temperature, RESAMPLED)
     if (look.stored.attempt / RESAMPLES).is_file():
         _check_resamples(look, scored)
+
+
+def _check_overlap(look: _Look) -> None:
+    """Compare what a record says of the data that its weights had seen with what the model's card says."""
+    record = look.stored.record
+    if record.mode == "ensemble":
+        return  # that follows from its members
+    try:
+        expected = card_of(record.model).overlap(record.task, record.config)
+    except (UserError, KeyError):  # KeyError: of a card that has other settings
+        look.remarks.append("model not known here: whether its weights had seen the test fold is taken as it is")
+        return
+    look.same("overlap (of the weights with the test fold)", expected or "nothing", record.overlap or "nothing")
 
 
 def _check_evaluations(look: _Look, fold: Fold, scored: Scored) -> None:

@@ -96,6 +96,11 @@ def check_ensemble(
     if gone:
         told = f"{len(gone)} of the {len(taken)} members that it takes are not here: they are not averaged again"
         return findings, [told]
+    seen = "; ".join(sorted({members[share.key].costs.overlap for share in taken} - {""}))
+    said = "; ".join(sorted(set(record.overlap.split("; ")) - {""}))
+    findings += differences(
+        "overlap (of the members' weights with the test fold)", seen or "nothing", said or "nothing", 0
+    )
     if findings:
         return findings, []
     try:

@@ -22,7 +22,11 @@ results_app = typer.Typer(help="Verify, merge and export stored records.", no_ar
 
 Task = Annotated[Names, typer.Option(help="Only records of this task (a name, or your .toml); repeatable.")]
 AsText = Annotated[str, typer.Option(help="table or json.")]
-UNTOLD = "taken as they are: scores of the training fold (its probabilities are not stored), times, memory and hardware"
+UNTOLD = (
+    "taken as they are: scores of the training fold (its probabilities are not stored), times, memory, hardware, "
+    "software, framework, parameters, notes, history, fit keys of tuned records, and, but for their hashes, what files "
+    "other than probabilities, resamples and trials hold"
+)
 
 
 @results_app.command()

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from zoobench.benchmarks import run
 from zoobench.benchmarks.store import PROBABILITIES, RESAMPLES, TRIALS
+from zoobench.zoo.core import ModelCard
 
 from .conftest import zoobench_here
 from .contributed import Contributed, columns_of, first_to_last, half, other_id, set_to, swap_ids, train_row
 from .ensembles import KNOWING
+from .verifying import refusals, verify
 
 ROOT = Path(__file__).parents[1]
 Change = Callable[["Contributed"], None]
@@ -54,22 +56,6 @@ def contributed(kept: Path, tmp_path: Path) -> Callable[[str], Contributed]:
         return Contributed(root, next(iter(sorted(root.glob(f"cells/{where}/*/record.json")))))
 
     return of
-
-
-def verify(plugins: list[Path], root: Path, *words: str) -> Any:
-    return zoobench_here("results", "verify", root, *words, *(w for path in plugins for w in ("--plugin", path)))
-
-
-def refusals(plugins: list[Path], contributed: Contributed) -> list[str]:
-    """Return the findings of the record that was tampered with; every other record must be verified."""
-    task, model, key = contributed.path.parts[-4:-1]
-    done = verify(plugins, contributed.root, "--format", "json", "--task", task)
-    told = json.loads(done.stdout)
-    assert done.returncode == 1, told
-    found = {each["key"]: each for each in told["records"] if each["outcome"] == "refused"}
-    assert key in found, found
-    assert {each["model"] for each in found.values()} <= {model, "ensemble-greedy", "ensemble-mean"}
-    return [f"{each['what']}: {each['expected']} / {each['found']}" for each in found[key]["findings"]]
 
 
 def test_what_the_harness_wrote_is_verified(kept: Path, plugins: list[Path]) -> None:
@@ -108,6 +94,13 @@ EDITS: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
     "no hash": (ONE, "files", lambda _: {}, f"SHA-256 of {PROBABILITIES}: one in the record"),
     "an attempt": (ONE, "attempt", lambda old: old[::-1], f"file {PROBABILITIES}"),
     "a metric version": (ONE, "metric_version", by(1), "metric version"),
+    "an overlap": (
+        ONE,
+        "overlap",
+        lambda _: "weights=chest",
+        "overlap (of the weights with the test fold): nothing / ",
+    ),
+    "an overlap of no member": ("tiny/ensemble-mean", "overlap", lambda _: "weights=chest", "overlap (of the members'"),
     "a value of the study": (TUNED, "tuning/value", by(0.1), f"tuning by {TRIALS}, value"),
     "a count of the study": (TUNED, "tuning/failed", by(1), f"tuning by {TRIALS}, failed"),
     "a setting that was found": (TUNED, "config/skill", by(0.001), "setting skill of the best trial"),
@@ -361,6 +354,23 @@ def test_data_that_are_not_here(kept: Path, plugins: list[Path]) -> None:
     assert "not verified: 4 records of searched: unknown task 'searched'" in done.stdout
     assert "10 records: 6 verified, 0 refused, 4 not verified" in done.stdout
     assert zoobench("results", "verify", kept, "--allow-missing", *words).returncode == 0
+
+
+def test_weights_that_had_seen_the_test_fold(
+    contributed: Callable[[str], Contributed], plugins: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that hides it, and one of a model that nobody here knows."""
+    record = contributed(ONE)
+    monkeypatch.setattr(ModelCard, "overlap", lambda *_: "weights=chest")
+    told = "overlap (of the weights with the test fold): weights=chest / nothing"
+    done = verify(plugins, record.root, "--task", "tiny")
+    assert done.returncode == 1
+    assert told.replace(": ", ": expected ").replace(" / ", ", found ") in done.stdout
+    from .conftest import zoobench
+
+    done = zoobench("results", "verify", record.root, "--task", "tiny", "--plugin", plugins[0])
+    assert done.returncode == 0, done.stdout
+    assert "taken as it is (2 records)" in done.stdout
 
 
 @pytest.mark.parametrize(
