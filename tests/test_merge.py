@@ -18,6 +18,7 @@ import pytest
 from zoobench.benchmarks.cell import record_key
 from zoobench.benchmarks.merge import Merger, merge
 from zoobench.benchmarks.store import Results, Stored, hash_files, lock, read_record
+from zoobench.datasets.support.errors import UserError
 
 from .conftest import zoobench_here
 from .records import STRONG, TUNING, WEAK, Cell, Outcome
@@ -277,7 +278,6 @@ import sys
 from pathlib import Path
 from zoobench.benchmarks.merge import merge
 from zoobench.benchmarks.store import Results
-from zoobench.datasets.support.errors import UserError
 print("begun", flush=True)
 list(merge(Results(Path(sys.argv[1])), [Results(Path(name)) for name in sys.argv[2:]]))
 """
