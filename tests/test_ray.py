@@ -207,16 +207,12 @@ def test_another_machine_keeps_its_own_test_targets_to_itself_and_says_what_it_i
         assert {"numpy", "scikit-learn"} < set(record.software)
 
 
-def test_a_station_dies_and_its_node_gets_another(cluster: Any, tiny: Path, tmp_path: Path) -> None:
+def test_a_station_dies_and_its_cell_is_begun_once_more(cluster: Any, tiny: Path, tmp_path: Path) -> None:
     log, killed = tmp_path / "fits", tmp_path / "killed"
     body = fit(
         f"open({str(log)!r}, 'a').write(f'{{os.getpid()}} {{self.context.features.folder}}\\n')",
         f"held = '/far/' in str(self.context.features.folder) and not os.path.exists({str(killed)!r})",
-        "time.sleep(600 if held else 0.2)",
-        # The other node holds one cell back until this one has had another: it does not do all the work meanwhile.
-        f"far = lambda: open({str(log)!r}).read().count('/far/')",
-        "end = time.monotonic() + 100",
-        "while far() < 2 and time.monotonic() < end: time.sleep(0.1)",
+        "time.sleep(600 if held else 0.5)",
     )
     plugin = write_models(tmp_path / "dies.py", {"dies": body})
 
@@ -234,7 +230,6 @@ def test_a_station_dies_and_its_node_gets_another(cluster: Any, tiny: Path, tmp_
     assert [record.status for record in found] == ["ok"] * 6
     lines = log.read_text().splitlines()
     assert len(lines) == 7, "the cell under which its station died was begun once more, and no other"
-    assert sum("/far/" in line for line in lines) > 1, "the node went on"
 
 
 def test_a_study_on_the_cluster_is_that_of_one_machine(cluster: Any, tunable: Path, tmp_path: Path) -> None:
