@@ -7,10 +7,13 @@ import os
 import random
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
+
+from zoobench.benchmarks.options import RunOptions
+from zoobench.benchmarks.runner import run_suite
 
 from .scene import Scene, losses
 
@@ -30,15 +33,15 @@ def lost_nodes(scene: Scene, count: int, seed: int, say: Callable[[str], None]) 
         for number in range(count):
             node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
             results, moment = scene.folder / f"node-{number}", draw.uniform(EARLIEST, LATEST)
-            run = scene.start(results, "--engine", "ray", "--address", cluster.address, "--threads", "1")
-            end = time.monotonic() + moment
-            while time.monotonic() < end and run.poll() is None:
-                time.sleep(0.1)
-            over = run.poll() is not None
-            struck += not over
-            cluster.remove_node(node, allow_graceful=False)
-            status = run.wait(900)
-            lines = [f"the run ended with status {status}"] if status else []
+            # In this process: a cluster that listens on the loopback address alone is found by no other.
+            with ThreadPoolExecutor(1) as pool:
+                run = pool.submit(run_suite, "quick", _options(scene, results, cluster.address))
+                wait([run], timeout=moment)
+                over = run.done()
+                struck += not over
+                cluster.remove_node(node, allow_graceful=False)
+                finished = run.result(900)
+            lines = [f"{record.task} {record.model}: {record.reason}" for record in finished.faults]
             lines += losses(results, scene.unbroken)
             late = " (after the run had ended)" if over else ""
             say(f"node {number + 1} of {count} lost at {moment:.1f} s{late}: {'; '.join(lines) or 'nothing lost'}")
@@ -46,9 +49,23 @@ def lost_nodes(scene: Scene, count: int, seed: int, say: Callable[[str], None]) 
     return struck, lost
 
 
+def _options(scene: Scene, results: Path, address: str) -> RunOptions:
+    """Return the words of a scene as options, on a cluster."""
+    said: dict[str, list[str]] = {}
+    for name, value in zip(scene.words[::2], scene.words[1::2], strict=True):
+        said.setdefault(name.removeprefix("--"), []).append(value)
+    settings = dict(pair.split("=") for pair in said["set"])
+    return RunOptions(
+        task=said["task"], model=said["model"], plugin=said["plugin"], set=settings, seed=[int(said["seed"][0])],
+        trials=int(said["trials"][0]), pruner=said["pruner"][0], results=results, quiet=True,
+        engine="ray", address=address, threads=1,
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
 def _cluster() -> Iterator[Any]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Read by Ray at its import: its servers listen on the loopback address alone, and are looked for there.
+    os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0")
     folder = Path(tempfile.mkdtemp(prefix="zb."))  # short: sockets stand in it
     os.environ["RAY_TMPDIR"] = str(folder)
     from ray.cluster_utils import Cluster
