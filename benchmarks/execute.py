@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +31,6 @@ from .schema import why_unreadable
 from .scoring import Scored, evaluate
 from .store import (
     PROBABILITIES,
-    RECORD,
     RESAMPLES,
     TRIALS,
     Results,
@@ -73,8 +71,7 @@ class Executor:
         A failure stands until its code, data or limits change; what was unavailable is looked at again.
         """
         every = [self._standing(planned, self._path(planned, place)) for place in self._engine.places]
-        found = sorted(filter(None, every), key=lambda stored: stored.record.status != "ok")
-        return next(iter(found), None)
+        return min(filter(None, every), key=lambda stored: stored.record.status != "ok", default=None)
 
     def _standing(self, planned: Planned, path: Path) -> Stored | None:
         record = self._readable(path)
@@ -110,12 +107,9 @@ class Executor:
     def history(self, cells: Iterable[Planned]) -> Iterator[Record]:
         """Yield the readable records on these classes of hardware of the cells' tasks and models, of any key."""
         classes = {place.class_id for place in self._engine.places}
-        folders = {self._results.folder(p.cell.task_name, p.cell.model) for p in cells}
-        for path in (path for folder in sorted(folders) for path in folder.glob(f"*/{RECORD}")):
-            with contextlib.suppress(OSError, ValueError, RecursionError):
-                record = read_record(path)
-                if record.hardware_class in classes and record.status == "ok":
-                    yield record
+        places = sorted({(planned.cell.task_name, planned.cell.model) for planned in cells})
+        found = (record for place in places for record in self._results.records(*place))
+        yield from (record for record in found if record.hardware_class in classes and record.status == "ok")
 
     def attempt(self, planned: Planned, on_event: Callable[[Event], None], *, patient: bool) -> Attempt | None:
         """Run a cell unless its record stands.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from .options import Request, RunOptions, check
 from .plan import Planned, plan
 from .record import Record
 from .runner import open_engine
-from .store import RECORD, Results, read_record
+from .store import Results
 
 ELSEWHERE = "elsewhere"
 State = Literal["recorded", "stale", "new", "again", "cannot"]
@@ -121,16 +121,8 @@ class _Shelf:
     def of(self, cell: Cell) -> list[Record]:
         place = (cell.task_name, cell.model)
         if place not in self._read:
-            self._read[place] = list(_readable(self._results, *place))
+            self._read[place] = list(self._results.records(*place))  # a run names what does not read
         return self._read[place]
-
-
-def _readable(results: Results, task: str, model: str) -> Iterator[Record]:
-    for path in sorted(results.folder(task, model).glob(f"*/{RECORD}")):
-        try:
-            yield read_record(path)
-        except (OSError, ValueError, RecursionError):
-            continue  # a run names it and measures the cell
 
 
 def _outlook(planned: Planned, executor: Executor, shelf: _Shelf, request: Request, here: str) -> Outlook:

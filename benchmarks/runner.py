@@ -165,10 +165,10 @@ class _Run:
 
         def measure() -> Mapping[int, float]:
             what = "measuring how many cells to run side by side"
-            if not is_live(self._console):
+            live = is_live(self._console)
+            if not live:
                 self._console.print(f"  … {what}", markup=False, highlight=False)
-                return measured(self._engine.places[0], request.threads)
-            with self._console.status(what):
+            with self._console.status(what) if live else contextlib.nullcontext():
                 return measured(self._engine.places[0], request.threads)
 
         return choose(Work(work[False], work[True], self._seats, needs), request.threads, default_memory_gb(), measure)

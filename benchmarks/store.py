@@ -119,6 +119,12 @@ class Results:
         """Return the folder of a study: its trials, and its journal where no database keeps it."""
         return self.root / "studies" / task / model / key
 
+    def records(self, task: str, model: str) -> Iterator[Record]:
+        """Yield the records of a model on a task that can be read, in the order of their keys."""
+        for path in sorted(self.folder(task, model).glob(f"*/{RECORD}")):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                yield read_record(path)
+
     def record_paths(self) -> Iterator[Path]:
         """Yield the path of every record, in order."""
         for path in sorted((self.root / "cells").glob("*/*/*")):

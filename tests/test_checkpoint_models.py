@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from .test_checkpoints import Hand, Killed, Told, kept_in, resumed
 from .test_images import FIXED, small
 
 pytestmark = pytest.mark.slow
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,14 @@ TEXTS: dict[str, dict[str, Scalar]] = {
     "lora": {"lora": 4, "learning_rate": 1e-2, "number_format": "bf16"},
     "frozen, patient": {"frozen_layers": 1, "frozen_embeddings": True, "patience": 1, "head": "improved"},
 }
+
+
+def unbroken_and_resumed(run: Callable[[Path | None, Hand], T], folder: Path) -> tuple[T, T]:
+    """Return what a training comes to unbroken, and when it goes on in a folder where it was killed in its third epoch."""
+    whole = run(None, Hand())
+    with pytest.raises(Killed):
+        run(folder, Hand(3))
+    return whole, run(folder, Hand())
 
 
 @pytest.mark.parametrize("case", TEXTS)
@@ -45,10 +56,7 @@ def test_a_fine_tune_goes_on(case: str, encoder: str, tmp_path: Path) -> None:
         model.fit(X[:48], y[:48], X_val=X[48:], y_val=y[48:], **named)
         return model.predict_proba(X), hand.told, model.notes_, model.losses_
 
-    whole = run(None, Hand())
-    with pytest.raises(Killed):
-        run(tmp_path, Hand(3))
-    again = run(tmp_path, Hand())
+    whole, again = unbroken_and_resumed(run, tmp_path)
     np.testing.assert_array_equal(again[0], whole[0])
     assert again[1] == whole[1]
     assert again[3] == whole[3]
@@ -69,10 +77,7 @@ def test_an_image_network_goes_on(layout: str, tmp_path: Path) -> None:
         model.fit(X[:48], y[:48], X_val=X[48:], y_val=y[48:], **named)
         return model.predict_proba(X), hand.told, resumed(model.notes_)
 
-    whole = run(None, Hand())
-    with pytest.raises(Killed):
-        run(tmp_path, Hand(3))
-    again = run(tmp_path, Hand())
+    whole, again = unbroken_and_resumed(run, tmp_path)
     np.testing.assert_array_equal(again[0], whole[0])
     assert again[1] == whole[1]
     assert again[2] == ["resumed at epoch 3 of 4"]
@@ -90,10 +95,7 @@ def test_a_keras_network_goes_on(name: str, tmp_path: Path) -> None:
         model.fit(X[:48], y[:48], X_val=X[48:], y_val=y[48:], **named)
         return model.predict_proba(X), hand.told, resumed(model.notes_)
 
-    whole = run(None, Hand())
-    with pytest.raises(Killed):
-        run(tmp_path, Hand(3))
-    again = run(tmp_path, Hand())
+    whole, again = unbroken_and_resumed(run, tmp_path)
     np.testing.assert_array_equal(again[0], whole[0])
     assert again[1] == whole[1]
     assert again[2] == ["resumed at epoch 3 of 4"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from .scene import Scene, losses
+from .scene import Scene
 
 VICTIMS = ("run", "cell", "server")
 
@@ -34,9 +34,7 @@ def kill_and_resume(scene: Scene, results: Path, draw: random.Random) -> list[st
     run.wait(600)  # where another process died, it goes on
     if not struck:
         return None
-    status = scene.finish(results)
-    lines = [f"the resumed run ended with status {status}"] if status else []
-    return [f"{told}: {line}" for line in (*lines, *losses(results, scene.unbroken))]
+    return [f"{told}: {line}" for line in scene.resume(results)]
 
 
 def _strike(pid: int, victim: str, draw: random.Random) -> bool:

@@ -106,13 +106,16 @@ class Scene:
             raise RuntimeError(f"the undisturbed run ended with status {status}: {folder / 'unbroken.log'}")
         return cls(folder, words, unbroken, time.monotonic() - start)
 
+    def command(self, results: Path) -> list[str]:
+        """Return the command that runs the suite."""
+        return [sys.executable, "-m", "zoobench.leaderboard.cli", "run", *self.words, "--results", str(results)]
+
     def start(self, results: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
         """Start the suite in a session of its own."""
-        command = [sys.executable, "-m", "zoobench.leaderboard.cli", "run", *self.words, "--results", str(results)]
         log = (results.parent / f"{results.name}.log").open("a")
         with log:
             return subprocess.Popen(
-                [*command, *more],
+                [*self.command(results), *more],
                 stdout=log,
                 stderr=log,
                 text=True,
@@ -123,6 +126,11 @@ class Scene:
     def finish(self, results: Path, *more: str, **environment: str) -> int:
         """Run the suite to its end and return its exit status."""
         return self.start(results, *more, **environment).wait(600)
+
+    def resume(self, results: Path) -> list[str]:
+        """Run a disturbed suite to its end and return what is wrong then, a line each."""
+        status = self.finish(results)
+        return [*([f"the resumed run ended with status {status}"] if status else []), *losses(results, self.unbroken)]
 
 
 def losses(results: Path, unbroken: Path) -> list[str]:

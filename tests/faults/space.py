@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import resource
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .scene import Scene, losses
+from .scene import Scene
 
 SMALL, LARGE = "300k", "200m"
 
@@ -29,18 +28,14 @@ def full_disk(scene: Scene, sizes: list[str], say: Callable[[str], None]) -> lis
 
 def _fill_and_resume(scene: Scene, results: Path, grow: Callable[[], None]) -> list[str]:
     log = scene.folder / f"{results.parent.name}.log"
-    command = [sys.executable, "-m", "zoobench.leaderboard.cli", "run", *scene.words, "--results", str(results)]
     with log.open("w") as stream:
-        status = subprocess.run(command, stdout=stream, stderr=stream, check=False, timeout=600).returncode
+        done = subprocess.run(scene.command(results), stdout=stream, stderr=stream, check=False, timeout=600)
     said = log.read_text().strip().splitlines()
-    lines = [] if status == 2 else [f"the run ended with status {status}, 2 wanted"]
+    lines = [] if done.returncode == 2 else [f"the run ended with status {done.returncode}, 2 wanted"]
     if not any("No space left" in line for line in said[-1:]):
         lines.append(f"it does not say that there is no space: {said[-1:]}")
     grow()
-    with log.open("a") as stream:
-        status = subprocess.run(command, stdout=stream, stderr=stream, check=False, timeout=600).returncode
-    lines += [f"the resumed run ended with status {status}"] if status else []
-    return [*lines, *losses(results, scene.unbroken)]
+    return [*lines, *scene.resume(results)]
 
 
 @contextlib.contextmanager
@@ -65,18 +60,17 @@ def can_mount(folder: Path) -> bool:
 def file_limit(scene: Scene, size: int) -> list[str]:
     """Run under a limit on the size of files (RLIMIT_FSIZE, bytes), then without it, and return what was lost."""
     results, log = scene.folder / f"limit-{size}", scene.folder / f"limit-{size}.log"
-    command = [sys.executable, "-m", "zoobench.leaderboard.cli", "run", *scene.words, "--results", str(results)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     with log.open("w") as stream:
         pipe = subprocess.PIPE  # a file would reach its limit too
-        done = subprocess.run(command, stdout=pipe, stderr=pipe, preexec_fn=limit, check=False, timeout=600, text=True)
+        done = subprocess.run(
+            scene.command(results), stdout=pipe, stderr=pipe, preexec_fn=limit, check=False, timeout=600, text=True
+        )
         stream.write(done.stderr)
     lines = [] if done.returncode == 2 else [f"the run ended with status {done.returncode}, 2 wanted"]
     if "File too large" not in done.stderr.strip().splitlines()[-1]:
         lines.append(f"it does not say what is wrong: {done.stderr[-200:]}")
-    status = scene.finish(results)
-    lines += [f"the resumed run ended with status {status}"] if status else []
-    return [*lines, *losses(results, scene.unbroken)]
+    return [*lines, *scene.resume(results)]
