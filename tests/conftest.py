@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,23 @@ def _isolated(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOOBENCH_RESULTS", raising=False)
     monkeypatch.delenv("ZOOBENCH_DATA", raising=False)
     monkeypatch.delenv("COLUMNS", raising=False)  # set in the processes that run tests side by side
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_names() -> Iterator[None]:
+    """What a file's plug-ins register is gone after it: two files may use one name, in whichever order they run."""
+    from zoobench.datasets.core import TASKS
+    from zoobench.zoo.core import MODELS
+
+    tables: list[dict[str, Any]] = []
+    for registry in (MODELS, TASKS):
+        registry.entries()  # looks for those that ship, once a process
+        tables += [registry._entries, registry._origins]
+    before = [dict(table) for table in tables]
+    yield
+    for table, known in zip(tables, before, strict=True):
+        table.clear()
+        table.update(known)
 
 
 REAL_DATA = Path(os.environ.get("ZOOBENCH_DATA", Path(__file__).parents[2] / "shared" / "data")).absolute()
