@@ -43,6 +43,8 @@ from .store import (
 from .thresholds import Thresholds
 from .tuning import StoppedError, Tuned, Tuner
 
+_ANEW = "a checkpoint of other code or data was removed: trained from the start"
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -162,8 +164,9 @@ class Executor:
         """Run a cell's process to its end, score and store it; None if the run was stopped before."""
         start = time.monotonic()
         scratch = self._results.scratch()
-        place = planned.cell.place(self._engine.places[0].class_id)
-        checkpoints = self._results.checkpoints(place) if self._request.checkpoint else None
+        place = planned.cell.place(self._engine.places[0].class_id), tuned.fit_key if tuned else planned.cell.fit_key
+        checkpoints = self._results.checkpoints(*place) if self._request.checkpoint else None
+        anew = checkpoints is not None and self._results.drop_strange_checkpoints(*place)
         history: list[dict[str, float]] = []
 
         def listen(event: Event) -> None:
@@ -180,6 +183,8 @@ class Executor:
             staged = scratch / "staged"
             staged.mkdir()
             outcome, scored = self._score(planned, outcome, scratch, staged)
+            if anew:
+                outcome = replace(outcome, notes=(_ANEW, *outcome.notes))
             shorten(scratch / LOG)
             for name in (LOG, ARTEFACT, LOSSES, OPTIMIZER):
                 if (scratch / name).exists():
@@ -191,7 +196,7 @@ class Executor:
             if tuned is not None:
                 write_rows(staged / TRIALS, tuned.columns, tuned.trials)
             stored = self._results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
-            self._results.drop_checkpoints(place)
+            self._results.drop_checkpoints(*place)
             return stored
         finally:
             discard(scratch)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import Timeout
+
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import lock, sha256_file, write_text
 
@@ -137,16 +139,28 @@ class Results:
         folder.mkdir(parents=True)
         return folder
 
-    def checkpoints(self, place: str) -> Path:
-        """Return the folder of the checkpoints of the cell at `place` (`Cell.place`), until it has its record."""
-        return self.root / ".work" / "checkpoints" / place
+    def checkpoints(self, place: str, key: str) -> Path:
+        """Return the folder of the checkpoints of the cell at `place` (`Cell.place`) while `key` is its claim."""
+        return self.root / ".work" / "checkpoints" / place / key
 
-    def drop_checkpoints(self, place: str) -> None:
+    def drop_strange_checkpoints(self, place: str, key: str) -> bool:
+        """Remove what a cell has of other code or data than `key`, but not what a run has in hand; say whether any."""
+        found = False
+        for folder in self.checkpoints(place, key).parent.glob("*"):
+            claim = lock(self.claim(folder.name))
+            if folder.name != key:
+                with contextlib.suppress(Timeout), claim.acquire(timeout=0):
+                    found |= any(folder.glob("*.safetensors"))
+                    shutil.rmtree(folder, ignore_errors=True)
+        return found
+
+    def drop_checkpoints(self, place: str, key: str) -> None:
         """Remove a cell's checkpoints, if it has any."""
-        folder = self.checkpoints(place)
+        folder = self.checkpoints(place, key)
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()  # where it was the last
+            folder.parent.parent.rmdir()
 
     def claim(self, key: str) -> Path:
         """Return the lock file that whoever runs a cell (its fit key) or makes an ensemble (its key) holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from zoobench.benchmarks.job import Job
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.store import Results, Stored, read_record
 from zoobench.benchmarks.tiny import tiny_encoder
+from zoobench.datasets.support.files import lock
 
 from .test_resume import _start, _wait_for
 
@@ -161,7 +163,7 @@ def killed_in_its_third_epoch(plugins: list[Path], flags: Path, results: Path) -
     first.kill()
     first.communicate(timeout=30)
     psutil.wait_procs(children, 15)
-    [kept] = (results / ".work" / "checkpoints").glob("*/*.safetensors")
+    [kept] = (results / ".work" / "checkpoints").glob("*/*/*.safetensors")
     return kept
 
 
@@ -181,25 +183,28 @@ def test_a_run_that_is_killed_goes_on_at_the_last_epoch(
     assert left(tmp_path) == ["locks"]
 
 
-def test_what_other_code_left_is_removed(
-    plugin: Path, tiny: Path, whole: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_other_code_left_is_removed_unless_a_run_is_at_it(
+    plugin: Path, tiny: Path, flags: Path, whole: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, seen = LocalEngine.run, []
+    results = Results(tmp_path)
 
-    def after_others(self: LocalEngine, job: Job, *given: Any) -> Ending:
-        folder = Path(job.checkpoint).parent
-        folder.mkdir(parents=True)
-        (folder / f"{'0' * 20}-1.safetensors").write_bytes(b"of other code")
+    def watched(self: LocalEngine, job: Job, *given: Any) -> Ending:
         ending = real(self, job, *given)
-        seen.extend(path.name for path in folder.iterdir())
+        seen.extend(str(path.relative_to(folder)) for path in sorted(folder.rglob("*.safetensors")))
         return ending
 
-    monkeypatch.setattr(LocalEngine, "run", after_others)
-    stored = run(tmp_path, [tiny, plugin], checkpoint=True)
+    monkeypatch.setattr(LocalEngine, "run", watched)
+    kept = killed_in_its_third_epoch([tiny, plugin], flags, tmp_path)
+    own, folder = kept.parent.name, kept.parent.parent
+    kept.parent.rename(folder / ("0" * 20))
+    shutil.copytree(folder / ("0" * 20), folder / ("1" * 20))
+    with lock(results.claim("1" * 20)):  # a run of another checkout is at it
+        stored = run(tmp_path, [tiny, plugin], checkpoint=True)
     same(stored, whole)
-    assert seen == [f"{whole.record.fit_key}-1.safetensors"]
+    assert seen == [f"{'1' * 20}/{own}-1.safetensors", f"{own}/{own}-1.safetensors"]
     assert "a checkpoint of other code or data was removed: trained from the start" in stored.record.notes
-    assert left(tmp_path) == ["locks"]
+    assert [path.name for path in folder.iterdir()] == ["1" * 20]
 
 
 def test_cells_are_told_of_checkpoints_and_trials_are_not(

@@ -294,7 +294,7 @@ def test_anothers_checkpoint_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "key-1.safetensors").rename(tmp_path / "other-1.safetensors")
     again = trained(tmp_path)
     same(again, trained(None))
-    assert again["notes"] == ["a checkpoint of other code or data was removed: trained from the start"]
+    assert again["notes"] == ["a checkpoint of other settings was removed: trained from the start"]
     assert [path.name for path in tmp_path.iterdir()] == ["key-1.safetensors"]
 
 

@@ -68,7 +68,7 @@ class Checkpoints:
     def __post_init__(self) -> None:
         strange = [path for path in self.folder.glob("*") if not path.name.startswith(f"{self.name}-")]
         if any(path.suffix == SUFFIX and not path.name.startswith(".") for path in strange):
-            self.notes.append("a checkpoint of other code or data was removed: trained from the start")
+            self.notes.append("a checkpoint of other settings was removed: trained from the start")
         for path in strange:
             with contextlib.suppress(OSError):
                 path.unlink()
