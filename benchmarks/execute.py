@@ -44,6 +44,7 @@ from .thresholds import Thresholds
 from .tuning import StoppedError, Tuned, Tuner
 
 _ANEW = "a checkpoint of other code or data was removed: trained from the start"
+_SHARED = "another program used its GPU when the run began: times and memory are not the cell's own"
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,8 @@ class Executor:
             staged = scratch / "staged"
             staged.mkdir()
             outcome, scored = self._score(planned, outcome, scratch, staged)
-            if anew:
-                outcome = replace(outcome, notes=(_ANEW, *outcome.notes))
+            said = [note for note, holds in ((_ANEW, anew), (_SHARED, ending.shared)) if holds]
+            outcome = replace(outcome, notes=(*outcome.notes, *said))
             shorten(scratch / LOG)
             for name in (LOG, ARTEFACT, LOSSES, OPTIMIZER):
                 if (scratch / name).exists():

@@ -24,14 +24,20 @@ def expected_seconds(cell: Cell, records: Iterable[Record]) -> float | None:
     like = [record for record in records if record.status == "ok" and _like(cell, record)]
     alone = _newest(cell, [record for record in like if record.mode == "default"])
     if not cell.tuning:
-        return alone.timings.wall if alone else None
+        return _whole(alone) if alone else None
     trials, limit = int(cell.tuning["trials"] or 1), float(cell.tuning["seconds"] or math.inf)
     tuned = _newest(cell, [record for record in like if record.tuning])
     if tuned and tuned.tuning:
         each = tuned.tuning.seconds / max(1, tuned.tuning.finished + tuned.tuning.pruned + tuned.tuning.failed)
         times = tuned.timings
         return min(limit, each * trials) + times.warmup + times.features + times.fit + times.predict
-    return min(limit, alone.timings.wall * trials) + alone.timings.wall if alone else None
+    return min(limit, _whole(alone) * trials) + _whole(alone) if alone else None
+
+
+def _whole(record: Record) -> float:
+    """Return the seconds that the whole cell takes; `wall` of one that went on from a checkpoint tells its last run."""
+    times = record.timings
+    return max(times.wall, times.warmup + times.total + times.predict)
 
 
 def _like(cell: Cell, record: Record) -> bool:

@@ -31,7 +31,7 @@ class Timings(_Frozen):
     every cell that uses them: those of the training and validation texts here, those of the test texts within
     `predict`. `warmup` (building the model) is apart and not part of `total`; `wall` is the whole cell as the
     harness saw it. Of a fit that went on from a checkpoint `fit` counts each epoch where it was done, once, and `wall`
-    the last run alone.
+    the last run alone; of a tuned cell `wall` holds what its trials waited for GPUs.
     """
 
     prepare: NonNegative = 0

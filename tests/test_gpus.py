@@ -354,6 +354,18 @@ def test_waiting_for_a_gpu_is_no_part_of_a_cell(machine: Install, tmp_path: Path
     assert record.timings.wall < time.monotonic() - start - 5
 
 
+def test_a_gpu_that_others_use_is_told_in_the_record(machine: Install, tmp_path: Path, tiny: Path) -> None:
+    machine(*two(used=4 * GB, running=[(4242, 3 * GB)])[:1])
+    plugin = telling(tmp_path / "telling.py", {"near": '"torch"', "far": '"scikit-learn"'}, nap=0.0)
+    options = {"model": ["near", "far"], "results": tmp_path / "r", "share_gpus": True, "device": "cuda"}
+    run(task="tiny", plugin=[tiny, plugin], quiet=True, **options)  # type: ignore[arg-type]
+    records = {record.model: record for record in map(read_record, Results(tmp_path / "r").record_paths())}
+    assert {name: [note[:15] for note in record.notes[1:]] for name, record in records.items()} == {
+        "near": ["another program"],
+        "far": [],
+    }
+
+
 def test_tf32_is_a_setting_of_its_own_record(machine: Install, tmp_path: Path, tiny: Path) -> None:
     machine(*two())
     plugin = telling(tmp_path / "telling.py", {"fine": '"torch"', "plain": '"scikit-learn"'}, nap=0.0)

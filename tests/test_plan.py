@@ -234,6 +234,8 @@ def test_the_time_of_a_cell_is_that_of_the_newest_like_it() -> None:
     assert expected_seconds(cell, [old, new, other]) == 7, "of its own configuration, whatever came later"
     assert expected_seconds(cell, [other]) == 90
     assert expected_seconds(cell, [record(3, changes={"fraction": 0.5}), record(3, task="else")]) is None
+    resumed = record(4, created="2025-04-01", changes={"timings": {"wall": 4, "fit": 60.0, "predict": 1.0}})
+    assert expected_seconds(cell, [resumed]) == 61, "the last run of a fit that went on from a checkpoint took 4"
     failed = Made("pine", None, changes={"timings": {"wall": 1}}).record()
     assert expected_seconds(cell, [failed]) is None
     tuned = Cell(

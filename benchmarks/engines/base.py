@@ -55,6 +55,8 @@ class Ending:
         The machine that it ran on; None for the first of the engine's.
     gpus
         The UUIDs of the GPUs that it had.
+    shared
+        Whether another program used one of these as the run began.
     threads
         Those that it had; None for as many as the engine said.
     waited_s
@@ -72,6 +74,7 @@ class Ending:
     beside: int = 0
     place: Hardware | None = None
     gpus: tuple[str, ...] = ()
+    shared: bool = False
     threads: int | None = None
     waited_s: float = 0.0
     software: Mapping[str, str] = field(default_factory=dict)

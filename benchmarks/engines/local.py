@@ -84,7 +84,8 @@ class LocalEngine:
             if not lease.gpus:
                 return ending
             place = replace(self._place, gpu=lease.gpus[0].kind)
-            return replace(ending, place=place, gpus=_uuids(lease), waited_s=lease.waited_s)
+            shared = any(gpu.taken for gpu in lease.gpus)
+            return replace(ending, place=place, gpus=_uuids(lease), shared=shared, waited_s=lease.waited_s)
 
     def _run(self, job: Job, server: str, limits: Limits, on_event: Listener, lease: Lease) -> Ending:
         path = job.write()
