@@ -186,7 +186,7 @@ def merge(target: Results, sources: Sequence[Results], wait_s: float = WAIT_S) -
     UserError
         If the target cannot be written.
     """
-    target.ensure_writable()
+    target.ensure_writable("--out")
     target.sweep()
     merger = Merger(target, wait_s)
     for source in sources:

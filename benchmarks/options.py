@@ -238,7 +238,6 @@ def _numbers(options: RunOptions, engine: str) -> tuple[int | Literal["auto"], i
     memory = options.get("memory_gb", None if far else default_memory_gb())
     threads = options.get("threads", 0 if far else cores())
     numbers = {"timeout": options.get("timeout", TIMEOUT_S), "cells-per-gpu": options.get("cells_per_gpu", 1)}
-    numbers |= {"jobs": jobs} if jobs != "auto" else {}
     numbers |= {"memory-gb": memory} if memory is not None else {}
     numbers |= {"threads": threads} if "threads" in options or not far else {}
     for name, number in numbers.items():
@@ -253,9 +252,12 @@ def _jobs(asked: int | str) -> int | Literal["auto"]:
     if asked == "auto":
         return "auto"
     try:
-        return int(asked)
+        jobs = int(asked)
     except ValueError:
-        raise UserError(f"--jobs {asked} is no whole number of cells side by side, and not auto") from None
+        jobs = 0
+    if jobs < 1:
+        raise UserError(f"--jobs {asked}: give how many cells run side by side, 1 or more, or auto")
+    return jobs
 
 
 def _gpus(options: RunOptions, device: str, models: Sequence[str]) -> tuple[tuple[VisibleGpu, ...], list[str]]:

@@ -91,8 +91,8 @@ class Results:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
 
-    def ensure_writable(self) -> None:
-        """Make the folder, and prove that a file can be written to it.
+    def ensure_writable(self, option: str = "--results") -> None:
+        """Make the folder, which `option` names, and prove that a file can be written to it.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Results:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UserError(
-                f"results folder {self.root} cannot be written: {reason}; name another with --results"
+                f"results folder {self.root} cannot be written: {reason}; name another with {option}"
             ) from error
 
     def record_path(self, task: str, model: str, key: str) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from ..benchmarks.selective import USUAL_THRESHOLD
 from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.texts import Texts
+from .console import preparing, working
 
 if TYPE_CHECKING:
     from ..benchmarks.predict import Answer
@@ -68,12 +69,11 @@ def answer(
     if style not in FORMATS:
         raise unknown_name("format", style, FORMATS)
     texts = _texts(*given)
-    from ..benchmarks.ensemble_predict import predictor_of
     from ..benchmarks.predict import best_cell
 
     stored = best_cell(task, model, results, plugins)
     temperature = _temperature(stored) if trust.calibrated else 1.0
-    answers = predictor_of(stored, plugins, temperature)(texts)
+    answers = _answers(stored, plugins, temperature, texts)
     threshold = trust.threshold_for(stored.record)
     scaled = f", probabilities scaled by temperature {temperature:.3f}" if trust.calibrated else ""
     remarks = [f"answered by {_in_words(stored.record)}{scaled}", *_wordless(texts), *_unsure(answers, threshold)]
@@ -85,10 +85,18 @@ def answer(
     return "\n".join(as_lines(text, found, threshold) for text, found in zip(texts, answers, strict=True)), remarks
 
 
+def _answers(stored: Stored, plugins: Sequence[Path], temperature: float, texts: Texts) -> list[Answer]:
+    with working(f"loading {stored.record.model}") as tell:
+        from ..benchmarks.ensemble_predict import predictor_of  # the framework itself may take seconds
+
+        predictor = predictor_of(stored, plugins, temperature)
+        tell(f"asking {stored.record.model} about {len(texts):,} text{'' if len(texts) == 1 else 's'}")
+        return predictor(texts)
+
+
 def _temperature(stored: Stored) -> float:
     from ..benchmarks.confidence import temperature_of
     from ..benchmarks.predict import task_of
-    from .console import preparing
 
     with preparing() as tell:
         return temperature_of(stored, task_of(stored.record), tell)

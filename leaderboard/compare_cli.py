@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..datasets.support.errors import UserError
-from .console import Names, Plugins, Results, check_format, load_plugins, print_text, warn
+from .console import Names, Plugins, Results, check_format, load_plugins, print_text, warn, working
 
 if TYPE_CHECKING:
     from ..benchmarks.comparison import Comparison
@@ -73,10 +72,7 @@ def compared(
     UserError, UnavailableError
         If nothing answers to a name, the entrants do not compare, or the task's targets cannot be had.
     """
-    from rich.console import Console
-
     from ..benchmarks.comparison import LEAST_RESAMPLES, MOST_RESAMPLES, agreed_policy, compare_entrants
-    from ..benchmarks.progress import is_live
     from ..benchmarks.rows import prepared_as
     from ..datasets import own
     from ..zoo.core import split_name
@@ -98,8 +94,7 @@ def compared(
     entrants, problems = choose(root, f"{base}@{protocol}" if protocol else base, words)
     policy = agreed_policy(entrants, policy)
     record = entrants[0].record
-    console = Console(stderr=True)
-    with console.status(f"preparing task {task}") if is_live(console) else nullcontext():
+    with working(f"preparing task {task}"):
         test = prepared_as(entry, record).sealed_test()
     chosen = () if ALL in metrics else metrics or (record.primary_metric, exact(record.kind))
     return compare_entrants(entrants, test, chosen, policy, resamples), problems

@@ -72,15 +72,22 @@ def show_board(loaded: Board, style: str) -> None:
 
 
 @contextlib.contextmanager
-def preparing() -> Iterator[Callable[[str], None]]:
-    """Yield what to call with a task's name before it is prepared: it is shown on stderr while that lasts."""
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr what is being done as long as that lasts; yield what to call with what is done next."""
     from rich.console import Console
 
     from ..benchmarks.progress import is_live
 
     console = Console(stderr=True)
-    with console.status("reading records") if is_live(console) else contextlib.nullcontext() as status:
-        yield lambda name: status.update(f"preparing task {name}") if status else None
+    with console.status(what) if is_live(console) else contextlib.nullcontext() as status:
+        yield lambda now: status.update(now) if status else None
+
+
+@contextlib.contextmanager
+def preparing() -> Iterator[Callable[[str], None]]:
+    """Yield what to call with a task's name before it is prepared: it is shown on stderr while that lasts."""
+    with working("reading records") as tell:
+        yield lambda name: tell(f"preparing task {name}")
 
 
 def warn(line: str) -> None:

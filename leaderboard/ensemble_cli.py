@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from ..datasets.support.errors import UserError, unknown_name
-from .console import Names, Plugins, Results, load_plugins, print_rich, show_board, warn
+from .console import Names, Plugins, Results, load_plugins, print_rich, show_board, warn, working
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,11 +75,8 @@ def ensemble(
 
 def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fresh: bool) -> tuple[str, list[Made]]:
     """Return the task's name on the board, and the ensembles."""
-    from rich.console import Console
-
     from ..benchmarks.ensemble import Pool, assemble
     from ..benchmarks.members import member_of
-    from ..benchmarks.progress import is_live
     from ..benchmarks.trial_members import missing, with_trials
     from ..datasets.own import task_of
     from ..datasets.prepare import prepare
@@ -91,8 +87,7 @@ def _make(task: str, folder: Folder, wish: Wish, recipes: Sequence[Recipe], fres
     card = found.card.under(protocol)
     asked = f"{card.name}@{protocol}" if protocol else card.name
     offer = Offer(folder, asked, wish)
-    console = Console(stderr=True)
-    with console.status(f"preparing task {asked}") if is_live(console) else contextlib.nullcontext():
+    with working(f"preparing task {asked}"):
         prepared = prepare(found, protocol)
     choice = offer.on(prepared)
     short = [missing(each, folder) for each in choice.cells] if wish.trials else []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets.support.errors import UserError
 from .answers import as_lines
+from .console import working
 
 if TYPE_CHECKING:
     from ..benchmarks.explain import Explanation
@@ -35,7 +36,9 @@ def explained(
     from ..benchmarks.explain import explain
     from ..benchmarks.predict import best_cell
 
-    found = explain(best_cell(task, model, results, plugins, "image"), images, labels, plugins)
+    stored = best_cell(task, model, results, plugins, "image")
+    with working(f"asking {stored.record.model} about {len(images):,} image{'' if len(images) == 1 else 's'}"):
+        found = explain(stored, images, labels, plugins)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..datasets.support.errors import UserError, unknown_name
-from .console import print_text, warn
+from .console import print_text, warn, working
 from .words import one_line
 
 if TYPE_CHECKING:
@@ -58,17 +57,13 @@ def plan_like(run: Callable[..., None]) -> Callable[..., None]:
 
 def show_plan(suite: str, style: str, options: RunOptions) -> None:
     """Print the plan of a run; exit status 2 where a task of it cannot be prepared."""
-    from rich.console import Console
-
     from ..benchmarks.outlook import look_ahead
-    from ..benchmarks.progress import is_live
     from .sheets import show_page
 
     if style not in FORMATS:
         raise unknown_name("format", style, FORMATS)
-    console = Console(stderr=True)
-    with console.status("reading records") if is_live(console) else contextlib.nullcontext() as status:
-        ahead = look_ahead(suite, options, status.update if status else lambda text: None)
+    with working("reading records") as tell:
+        ahead = look_ahead(suite, options, tell)
     if style == "json":
         print_text(json.dumps(_as_json(ahead), indent=1, ensure_ascii=False))
     else:

@@ -36,7 +36,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path) -
         (("run", "--model", "tfidf-logreg@publishd"), "unknown preset of tfidf-logreg 'publishd'"),
         (("run", "--device", "gpu"), "unknown device 'gpu'"),
         (("run", "--device", "cudda"), "did you mean 'cuda'?"),
-        (("run", "--jobs", "0"), "--jobs 0 must be more than 0"),
+        (("run", "--jobs", "0"), "--jobs 0: give how many cells run side by side, 1 or more, or auto"),
         (("run", "--timeout", "-5"), "--timeout -5 must be more than 0"),
         (("run", "--threads", "0"), "--threads 0 must be more than 0"),
         (("run", "--memory-gb", "0"), "--memory-gb 0 must be more than 0"),

@@ -183,7 +183,7 @@ def test_the_table(tiny: Path, results: Path) -> None:
         (("--resplit",), "--resplit deals folds anew"),
         (("--format", "csv"), "unknown format 'csv'"),
         (("--set", "C"), "--set C is not KEY=VALUE"),
-        (("--jobs", "0"), "--jobs 0 must be more than 0"),
+        (("--jobs", "0"), "--jobs 0: give how many cells"),
     ],
 )
 def test_bad_input(words: tuple[str, ...], told: str, tiny: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Depot:
             self._files, root = url_to_fs(url)
         except ImportError as error:
             raise UserError(f"--cache {shown(url)}: {_line(error, url)}") from None
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"--cache {shown(url)} is no folder or URL that fsspec opens: {_line(error, url)}"
             ) from None
