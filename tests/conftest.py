@@ -20,6 +20,10 @@ _SHARE = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, str(_SHARE))
 
+# Before Ray, which reads it once: its servers listen on the loopback address alone.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
 # Before tensorflow: where triton's LLVM comes second, torch's compiler ends the process that has both.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import socket
@@ -27,9 +26,6 @@ from zoobench.datasets.support.errors import UserError
 from .conftest import write_models, zoobench_here
 from .tunable import until
 
-# Read by Ray at its import: its servers listen on the loopback address alone.
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 pytest.importorskip("ray", reason="ray is not installed: pip install 'zoobench[ray]'")
 
 pytestmark = pytest.mark.slow
