@@ -178,7 +178,8 @@ class Executor:
             on_event(event)
 
         try:
-            outcome, ending = self.launcher.run(planned, planned.cell, scratch, listen, checkpoints=checkpoints)
+            with self.launcher.room(planned, lambda: listen(Event("waiting"))) as waited:
+                outcome, ending = self.launcher.run(planned, planned.cell, scratch, listen, checkpoints=checkpoints)
             if ending.cause == "stopped":
                 return None
             staged = scratch / "staged"
@@ -190,7 +191,7 @@ class Executor:
             for name in (LOG, ARTEFACT, LOSSES, OPTIMIZER):
                 if (scratch / name).exists():
                     (scratch / name).rename(staged / name)
-            wall = time.monotonic() - start - ending.waited_s
+            wall = time.monotonic() - start - waited - ending.waited_s
             rest = {"history": _finite(history), "wall": wall, "ending": ending, "tuned": tuned}
             record = self._record(planned, outcome, rest, scored)
             write_outputs(record, staged)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,23 +28,58 @@ from .record import Status
 from .scoring import refuse
 from .store import check_space, temporary
 
+_POLL_S = 0.2
+
 
 class Launcher:
     """Runs the processes of a run's cells. Safe to use from several threads.
 
-    Attributes
-    ----------
-    side_by_side
-        Processes at a time, among which the run's threads are divided.
+    Cells and the trials of studies alike hold a `room` while their process runs, so that a study has all the machine
+    when the other cells are through.
     """
 
     def __init__(self, request: Request, engine: Engine, features: Path) -> None:
         self._request, self._engine, self._features = request, engine, features
-        self.side_by_side = 1
+        self.divide(1, 1)
+
+    def divide(self, side_by_side: int, on_gpus: int) -> None:
+        """Let so many processes run at a time, at most `on_gpus` of them on GPUs; they share the run's threads."""
+        self._side_by_side = side_by_side
+        self._rooms, self._seats = threading.Semaphore(side_by_side), threading.Semaphore(max(1, on_gpus))
 
     def threads(self, card: ModelCard) -> int:
         """Return the threads of one process of a model."""
-        return self._engine.threads(card) or max(1, self._request.threads // self.side_by_side)
+        return self._engine.threads(card) or max(1, self._request.threads // self._side_by_side)
+
+    def on_gpu(self, planned: Planned) -> bool:
+        """Return whether a cell's processes wait for GPUs of this machine."""
+        device = computes_on(planned.model.card, planned.cell.config, self._request.device)
+        return bool(self._request.gpus) and device == "cuda"
+
+    @contextlib.contextmanager
+    def room(self, planned: Planned, on_wait: Callable[[], object] = lambda: None) -> Iterator[float]:
+        """Wait until one more process may run, and hold its place; yield the seconds that took.
+
+        A run that is being stopped waits for none.
+
+        Parameters
+        ----------
+        on_wait
+            Called once, if there is something to wait for.
+        """
+        start, told = time.monotonic(), False
+        with contextlib.ExitStack() as held:
+            # A GPU's first: who waits for one keeps nobody else from running.
+            for place in (self._seats, self._rooms) if self.on_gpu(planned) else (self._rooms,):
+                while not (mine := place.acquire(timeout=_POLL_S if told else 0)):
+                    if self._engine.stopping.is_set():
+                        break
+                    if not told:
+                        told = True
+                        on_wait()
+                if mine:
+                    held.callback(place.release)
+            yield time.monotonic() - start
 
     def run(
         self,

@@ -24,7 +24,7 @@ from .cell import record_key
 from .links import link_on_way, no_own_files
 from .record import FAULTS, Record
 from .schema import why_unreadable
-from .store import LOG, PROBABILITIES, RECORD, Results, Stored, discard, lock, read_record
+from .store import LOG, PROBABILITIES, RECORD, Results, Stored, discard, folder_of_results, lock, read_record
 
 Came = Literal["added", "replaced", "completed", "kept", "refused", "busy"]
 WAIT_S = 10.0
@@ -199,9 +199,7 @@ def merge(target: Results, sources: Sequence[Results], wait_s: float = WAIT_S) -
 def check_folders(target: Results, sources: Iterable[Results]) -> None:
     """Refuse folders that are not there or hold no record, and a target that is among its sources."""
     for source in sources:
-        if not source.root.is_dir():
-            what = "is a file" if source.root.exists() else "does not exist"
-            raise UserError(f"results folder {source.root} {what}: name one that `zoobench run` has made")
+        folder_of_results(source.root)
         if source.root.resolve() == target.root.resolve():
             raise UserError(f"{source.root} is the folder to merge into: name it once")
         if source.root.resolve() in target.root.resolve().parents:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,7 +15,7 @@ from ..datasets.support.folders import cache_root
 from .division import Chosen, Work, choose, measured
 from .engines.base import Engine, LostError
 from .engines.local import LocalEngine
-from .engines.servers import computes_on, server_of
+from .engines.servers import server_of
 from .execute import Attempt, Executor
 from .hardware import measure
 from .history import expected_seconds
@@ -136,21 +135,21 @@ class _Run:
         finished.lost = list(self._lost.values())
 
     def _share(self, cells: Collection[Planned]) -> None:
-        """Divide the jobs among the cells; a study takes those that there are no cells for.
+        """Divide the threads among the processes that run at a time: cells, and trials of studies.
 
         All cells count, so that a run that goes on where it was stopped gives the rest the threads of the first ones.
         """
-        on_gpu = sum(map(self._on_gpu, cells))
         chosen = self._chosen(cells) if self._request.jobs == "auto" else None
         self._jobs = jobs = chosen.jobs if chosen else int(self._request.jobs)
-        side_by_side = max(1, min(jobs, len(cells) - on_gpu + min(on_gpu, self._seats)))
+        # A study runs as many trials as there is room for; any other cell is one process.
+        most = Counter[bool]()
+        for planned in cells:
+            most[self._executor.launcher.on_gpu(planned)] += jobs if planned.search else 1
+        side_by_side = max(1, min(jobs, most[False] + min(most[True], self._seats)))
+        self._executor.launcher.divide(side_by_side, self._seats)
         if self._executor.tuner is not None:
-            workers = jobs // side_by_side
-            if on_gpu and on_gpu == len(cells):
-                workers = min(workers, max(1, self._seats // side_by_side))
-            self._executor.tuner.workers = workers
-            side_by_side *= workers
-        self._executor.launcher.side_by_side = side_by_side
+            self._executor.tuner.workers = side_by_side
+            self._executor.tuner.share = max(1, side_by_side // len(cells))
         if chosen:
             threads = max(1, self._request.threads // side_by_side)
             each = f"{threads} thread{'' if threads == 1 else 's'} each"
@@ -160,7 +159,8 @@ class _Run:
         """Choose how many jobs there are, by a measurement where that can tell."""
         request, work = self._request, Counter[bool]()
         for planned in cells:
-            work[self._on_gpu(planned)] += request.budget.trials if planned.search and request.budget else 1
+            on_gpu = self._executor.launcher.on_gpu(planned)
+            work[on_gpu] += request.budget.trials if planned.search and request.budget else 1
         needs = max((planned.model.card.needs.memory_gb for planned in cells), default=1.0)
 
         def measure() -> Mapping[int, float]:
@@ -177,10 +177,6 @@ class _Run:
     def _seats(self) -> int:
         """How many cells the GPUs have room for."""
         return len(self._request.gpus) * self._request.cells_per_gpu
-
-    def _on_gpu(self, planned: Planned) -> bool:
-        device = computes_on(planned.model.card, planned.cell.config, self._request.device)
-        return bool(self._request.gpus) and device == "cuda"
 
     def _expected(self, cells: Mapping[str, Planned]) -> dict[str, float]:
         """Return what cells took before, in seconds of wall time; of a study its own progress tells more."""
@@ -235,14 +231,11 @@ class _Run:
         busy: dict[str, Planned] = {}
         lines = {True: max(1, min(self._jobs, self._seats)), False: self._jobs}
         pools = {on_gpu: ThreadPoolExecutor(size, thread_name_prefix="cell") for on_gpu, size in lines.items()}
-        room = threading.Semaphore(self._jobs)
-
-        def one(name: str, planned: Planned) -> Attempt | None:
-            with room:
-                return self._one(name, planned, display, patient)
-
+        line = self._executor.launcher.on_gpu
         try:
-            futures = {pools[self._on_gpu(each)].submit(one, name, each): name for name, each in cells.items()}
+            futures = {
+                pools[line(each)].submit(self._one, name, each, display, patient): name for name, each in cells.items()
+            }
             waiting: set[Future[Attempt | None]] = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)

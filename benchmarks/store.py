@@ -66,6 +66,15 @@ def check_space(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
+def folder_of_results(results: Path) -> Path:
+    """Return a results folder's whole path; UserError where there is none."""
+    root = results.expanduser().absolute()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
+    return root
+
+
 @dataclass(frozen=True)
 class Stored:
     """A record and where it stands."""

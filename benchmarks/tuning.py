@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..datasets.core import Fold
 from ..datasets.layout import PUBLIC, load_ids, load_training
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import sha256_file
@@ -86,12 +87,14 @@ class Tuner:
     Attributes
     ----------
     workers
-        Trials of one study side by side.
+        Trials of one study side by side, where there is room for them.
+    share
+        Those that it has room for while all cells of the run go on.
     """
 
     def __init__(self, results: Results, launcher: Launcher, budget: Budget) -> None:
         self._results, self._launcher, self._budget = results, launcher, budget
-        self.workers = 1
+        self.workers = self.share = 1
 
     def tune(self, planned: Planned, search: Search, tell: Callable[[Event], None]) -> Tuned | Outcome:
         """Bring the study of a tuned cell to its number of trials, or to the end of its time.
@@ -128,7 +131,7 @@ class _Study:
     def __init__(self, tuner: Tuner, planned: Planned, search: Search, tell: Callable[[Event], None]) -> None:
         self._planned, self._search, self._tell = planned, search, tell
         self._results, self._launcher, self._budget = tuner._results, tuner._launcher, tuner._budget
-        self._workers = tuner.workers
+        self._workers, self._share = tuner.workers, tuner.share
         self._folder = tuner.folder(planned.cell)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._y_val = load_training(planned.prepared.folder / PUBLIC, "validation")[1]
@@ -143,7 +146,7 @@ class _Study:
         study.pruner = _pruner(budget.pruner)
         done = counted(study.trials)
         left = budget.trials - len(done)
-        seconds = _left(budget, sum(trial.user_attrs.get(SECONDS, 0.0) for trial in done), self._workers)
+        seconds = _left(budget, sum(trial.user_attrs.get(SECONDS, 0.0) for trial in done), self._share)
         self._tell(Event("tune", len(done), budget.trials))
         if left > 0 and seconds > 0:
             with warnings.catch_warnings():
@@ -174,6 +177,19 @@ class _Study:
             discard(scratch)
 
     def _fit(self, trial: Trial, scratch: Path) -> float:
+        with self._launcher.room(self._planned):  # before it is chosen what to try: by then more is known
+            outcome, found = self._tried(trial, scratch)
+        planned = self._planned
+        if outcome.status != "ok":
+            raise TrialFailedError(f"{outcome.status}: {outcome.reason}")
+        value = self._scorer(self._y_val, found["validation"])
+        if value == LOWEST:
+            raise TrialFailedError(f"{planned.card.primary_metric} is undefined on the validation fold")
+        trial.set_user_attr(SHA256, self._keep(trial.number, found, scratch))
+        return value
+
+    def _tried(self, trial: Trial, scratch: Path) -> tuple[Outcome, dict[Fold, np.ndarray]]:
+        """Choose a configuration, fit it, and return its probabilities of the validation and test folds."""
         import optuna
 
         planned, start = self._planned, time.monotonic()
@@ -188,16 +204,9 @@ class _Study:
             raise StoppedError
         if ending.cause == "pruned":
             raise optuna.TrialPruned
-        found = {}
-        if outcome.status == "ok":
-            outcome, found = read_probabilities(planned, outcome, scratch, ("validation", "test"))
         if outcome.status != "ok":
-            raise TrialFailedError(f"{outcome.status}: {outcome.reason}")
-        value = self._scorer(self._y_val, found["validation"])
-        if value == LOWEST:
-            raise TrialFailedError(f"{planned.card.primary_metric} is undefined on the validation fold")
-        trial.set_user_attr(SHA256, self._keep(trial.number, found, scratch))
-        return value
+            return outcome, {}
+        return read_probabilities(planned, outcome, scratch, ("validation", "test"))
 
     def _keep(self, number: int, found: Any, scratch: Path) -> str:
         """Store a trial's probabilities, of which the SHA-256 is returned, and log: members of an ensemble to come."""

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
-from ..benchmarks.store import RESAMPLES
+from ..benchmarks.store import RESAMPLES, folder_of_results
 from ..benchmarks.thresholds import POLICIES
 from ..datasets.support.errors import UserError, unknown_name
 from . import index, rank
@@ -101,15 +101,6 @@ def read_records(results: Path, task: str | None, sort: str | None, policy: str 
     found = index.read_rows(root, policy or "")
     _check_rows(results, found.frame, found.problems, task)
     return found
-
-
-def folder_of_results(results: Path) -> Path:
-    """Return a results folder's whole path; UserError where there is none."""
-    root = results.expanduser().absolute()
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
-    return root
 
 
 def check_metric(name: str | None) -> None:
