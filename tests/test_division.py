@@ -7,14 +7,21 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from zoobench.benchmarks import division, run
 from zoobench.benchmarks.division import Work, choose, counts, measured
 from zoobench.benchmarks.engines import throughput
+from zoobench.benchmarks.engines.base import Ending
+from zoobench.benchmarks.engines.local import LocalEngine
 from zoobench.benchmarks.hardware import Hardware
+from zoobench.benchmarks.job import Job
+from zoobench.benchmarks.options import RunOptions
+from zoobench.benchmarks.runner import run_suite
 from zoobench.benchmarks.store import Results, read_record
 from zoobench.datasets.support.errors import UserError
 
@@ -137,3 +144,36 @@ def test_a_run_says_what_it_chose_and_keeps_to_it(
     assert f"--jobs auto: 1 side by side, {threads} threads each (there is one to run)" in capfd.readouterr().err
     record = next(read_record(path) for path in Results(tmp_path / "one").record_paths())
     assert record.threads == threads
+
+
+@pytest.mark.parametrize("jobs", [2, 4])
+def test_a_study_has_the_room_that_other_cells_leave(
+    tunable: Path, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans, real = [], LocalEngine.run
+
+    def watched(self: LocalEngine, job: Job, *given: Any) -> Ending:
+        start = time.monotonic()
+        ending = real(self, job, *given)
+        spans.append((start, time.monotonic(), job.trial))
+        return ending
+
+    monkeypatch.setattr(LocalEngine, "run", watched)
+    asked: RunOptions = {
+        "task": "searched",
+        "model": "knows",
+        "trials": 7,
+        "pruner": "none",
+        "jobs": jobs,
+        "threads": 2,
+    }
+    limits: RunOptions = {"set": {"nap": 0.05, "kind": "plain"}, "plugin": tunable, "results": tmp_path, "quiet": True}
+    records = run_suite("quick", {**asked, **limits}).records
+    best = next(record for record in records if record.tuning)
+    assert best.tuning
+    assert best.tuning.finished == 7
+    assert {record.threads for record in records} == {1}
+    beside = [sum(a <= start < b for a, b, _ in spans) for start, _, _ in spans]
+    assert max(beside) <= jobs
+    trials = [(start, end) for start, end, trial in spans if trial]
+    assert max(sum(a <= start < b for a, b in trials) for start, _ in trials) == jobs

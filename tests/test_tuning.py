@@ -9,18 +9,13 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
 import pyarrow.parquet as pq
 import pytest
 from zoobench.benchmarks import runner, studies
-from zoobench.benchmarks.engines.base import Ending
-from zoobench.benchmarks.engines.local import LocalEngine
-from zoobench.benchmarks.job import Job
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.search import Search
 from zoobench.benchmarks.studies import counted, open_storage, open_study
@@ -159,30 +154,6 @@ def test_trials_are_pruned_by_their_epochs(tunable: Path, tmp_path: Path) -> Non
     pruned = [trial for trial in study_of(tmp_path).trials if trial.state.name == "PRUNED"]
     assert all(0 < len(trial.intermediate_values) <= 5 for trial in pruned)
     assert best.tuning.finished + best.tuning.pruned + best.tuning.failed == 12
-
-
-@pytest.mark.parametrize("jobs", [2, 4])
-def test_a_study_has_the_room_that_other_cells_leave(
-    tunable: Path, tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spans, real = [], LocalEngine.run
-
-    def watched(self: LocalEngine, job: Job, *given: Any) -> Ending:
-        start = time.monotonic()
-        ending = real(self, job, *given)
-        spans.append((start, time.monotonic(), job.trial))
-        return ending
-
-    monkeypatch.setattr(LocalEngine, "run", watched)
-    records = tune(tunable, tmp_path, trials=7, jobs=jobs, threads=2, set={"nap": 0.05, "kind": "plain"})
-    best = next(record for record in records if record.tuning)
-    assert best.tuning
-    assert best.tuning.finished == 7
-    assert {record.threads for record in records} == {1}
-    beside = [sum(a <= start < b for a, b, _ in spans) for start, _, _ in spans]
-    assert max(beside) <= jobs
-    trials = [(start, end) for start, end, trial in spans if trial]
-    assert max(sum(a <= start < b for a, b in trials) for start, _ in trials) == jobs
 
 
 def test_test_labels_move_no_trial(tunable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
