@@ -246,10 +246,10 @@ class _Run:
                     else:
                         (finished.made if attempt.made else finished.kept).append(attempt.stored)
         except BaseException:
-            display.say("stopping the running cells")
-            self._engine.stopping.set()
+            self._engine.stopping.set()  # before a word is said: whoever read it may be gone
             for pool in pools.values():
                 pool.shutdown(wait=False, cancel_futures=True)
+            display.say("stopping the running cells")
             for pool in pools.values():
                 pool.shutdown()
             raise

@@ -87,6 +87,28 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(
     assert [path.name for path in (results / ".work").iterdir()] == ["locks"], "the dead run's work is swept"
 
 
+@pytest.mark.parametrize("sign", [signal.SIGTERM, None], ids=["stopped", "by itself"])
+def test_a_run_that_nobody_listens_to_ends_all_the_same(
+    sign: signal.Signals | None, tmp_path: Path, tiny: Path
+) -> None:
+    """The terminal, or the program that reads what the run says, is gone: what it says next fails."""
+    bodies = {"quick-one": SLOW.replace("SECONDS", "3"), "slow-one": SLOW.replace("SECONDS", "100")}
+    first = _start([tiny, write_models(tmp_path / "slow.py", bodies)], tmp_path / "r", list(bodies), "--jobs", "2")
+    assert first.stderr
+    while "importing" not in first.stderr.readline():
+        pass
+    _wait_for(lambda: len(psutil.Process(first.pid).children(recursive=True)) > 4)
+    children = [child.pid for child in psutil.Process(first.pid).children(recursive=True)]
+    first.stderr.close()
+    if sign:
+        first.send_signal(sign)
+    try:
+        first.wait(30)
+    finally:
+        first.kill()
+    _wait_for(lambda: not _alive(children), 15)
+
+
 def test_two_runs_on_one_folder_share_the_work(tmp_path: Path, tiny: Path) -> None:
     names = [f"m{index}" for index in range(6)]
     log = tmp_path / "fits"
