@@ -142,7 +142,7 @@ def rank_across(frame: pd.DataFrame, tasks: Sequence[str] = ()) -> Across:
         raise UserError(f"--across ranks over two tasks or more, and there is {len(chosen)}: {', '.join(chosen)}{more}")
     lines = [_lines(frame, task) for task in chosen]
     entrants = sorted(set().union(*(line.values for line in lines)))
-    names, shared = _names(entrants)
+    names, shared = entrant_names(entrants)
     left_out += [line.left_out for line in lines if line.left_out]
     left_out += [f"All with {shared}, where a model has that"] if shared else []
     has = dict(zip(chosen, (line.values for line in lines), strict=True))
@@ -227,7 +227,7 @@ def _entrant(row: dict[str, Any]) -> Entrant:
     return row["model"], row["preset"], row["mode"], row["settings"]
 
 
-def _names(entrants: Sequence[Entrant]) -> tuple[dict[Entrant, str], str]:
+def entrant_names(entrants: Sequence[Entrant]) -> tuple[dict[Entrant, str], str]:
     """Return what each entrant is called, and the settings that need not be named for telling them apart."""
     rows = told_apart([{"task": "", **dict(zip(ENTRANT, each, strict=True))} for each in entrants])
     names = {each: model_words(row) for each, row in zip(entrants, rows, strict=True)}

@@ -211,3 +211,10 @@ def leak_notes(names: Iterable[str]) -> list[str]:
             found = TASKS.get(base).card.protocols.get(protocol)
             notes += [f"{name} leaks ({what}): {why}" for what, why in (found.leaks if found else {}).items()]
     return notes
+
+
+def card_of_task(name: str) -> TaskCard | None:
+    """Return the card of a task, ``name`` or ``name@protocol``; None where its plug-in or file is not at hand."""
+    with contextlib.suppress(UserError):
+        return TASKS.get(name.partition("@")[0]).card
+    return None

@@ -32,6 +32,7 @@ from .ensemble_cli import ensemble
 from .plan_cli import options_of, plan_like
 from .results_cli import results_app
 from .run_options import Address, Cache, CellsPerGpu, Engine, Jobs, MemoryGb, ShareGpus, Tf32, Threads
+from .site_cli import site_app
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ new_app = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
+app.add_typer(site_app, name="site")
 app.command("ensemble")(ensemble)
 app.command("confidence")(confidence_command)
 app.command("compare")(compare)

@@ -119,7 +119,7 @@ def show(frame: pd.DataFrame, format: str = "table", console: Console | None = N
         console.file.write(render(frame, format))
 
 
-def _rows(frame: pd.DataFrame) -> list[Row]:
+def rows_of(frame: pd.DataFrame) -> list[Row]:
     """Return the rows as plain Python values, None for what is missing."""
     names = frame.columns.tolist()
     columns = [frame[name].to_numpy(dtype=object, na_value=None).tolist() for name in names]
@@ -127,7 +127,7 @@ def _rows(frame: pd.DataFrame) -> list[Row]:
 
 
 def _json(frame: pd.DataFrame) -> str:
-    return json.dumps(_rows(frame), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(rows_of(frame), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _sheets(rows: list[Row], places: Places) -> list[Sheet]:
@@ -291,7 +291,7 @@ def _width(columns: Iterable[Column]) -> int:
 def _print_tables(frame: pd.DataFrame, console: Console) -> None:
     from rich.text import Text
 
-    rows = told_apart(_rows(frame))
+    rows = told_apart(rows_of(frame))
     places = _places(rows)
     gone: dict[str, None] = {}
     for sheet in _sheets(rows, places):
@@ -357,7 +357,7 @@ def _reasons(columns: Sequence[Column], console: Console) -> Table:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    rows = told_apart(_rows(frame))
+    rows = told_apart(rows_of(frame))
     places = _places(rows)
     parts = []
     for sheet in _sheets(rows, places):

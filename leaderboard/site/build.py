@@ -1,0 +1,147 @@
+"""`zoobench site build`: all pages in all languages into a new folder, which then takes the old one's place."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...datasets.support.errors import UserError
+from ...datasets.support.files import read_json, write_json
+from ...datasets.support.progress import progress
+from ..pages import check_folder
+from . import overview
+from .core import PageModule, Site, read_site
+from .render import ASSETS, Writer
+from .wording import languages as known_languages
+from .wording import words_of
+
+MODULES: tuple[PageModule, ...] = (overview,)
+"""What makes pages, in the order of the work."""
+
+MANIFEST = "site.json"
+"""Names the files of a site, so that a later build knows them for its own."""
+_BUNDLE = "plotly.min.js"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built: where, how many pages in all languages, and what of the results could not be read."""
+
+    out: Path
+    pages: int
+    problems: tuple[str, ...]
+
+
+def build_site(results: Path, out: Path, languages: Sequence[str] = ("en", "es"), cards: Path | None = None) -> Built:
+    """Build the site of a results folder into `out`, whole or not at all.
+
+    Parameters
+    ----------
+    out
+        A folder that is new, empty, or holds a site and nothing else.
+    languages
+        The first stands at the root, the others in folders of their names.
+    cards
+        A folder of data cards, as ``zoobench data report`` writes them; tasks link to theirs.
+
+    Raises
+    ------
+    UserError
+        If the results or a language are not there, or `out` holds other files or cannot be written.
+    """
+    tongues = _checked(languages)
+    out = out.expanduser().absolute()
+    check_folder(out)
+    _check_own(out)
+    if cards is not None and not cards.is_dir():
+        raise UserError(f"folder of data cards {cards} does not exist: `zoobench data report TASK --out {cards}`")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    site = read_site(results, now, importlib.metadata.version("zoobench"), cards)
+    fresh = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
+    try:
+        fresh.mkdir(parents=True)
+        count = _write(site, fresh, tongues)
+        _swap(fresh, out)
+    except OSError as error:
+        raise UserError(
+            f"site {out} cannot be written ({error.strerror or error}): choose another with --out"
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return Built(out, count, site.board.problems)
+
+
+def _checked(languages: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(languages))
+    if not chosen:
+        raise UserError(f"--languages names none: choose of {', '.join(known_languages())}")
+    for language in chosen:
+        words_of(language)
+    return chosen
+
+
+def _check_own(out: Path) -> None:
+    """Refuse a folder with files that no site wrote: the build would remove them."""
+    if not out.is_dir():
+        return
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir() or path.is_symlink()}
+    try:
+        mine = set(read_json(out / MANIFEST)["files"]) if MANIFEST in there else set()
+    except (OSError, ValueError, LookupError, TypeError):
+        mine = set()
+    if foreign := sorted(there - mine - ({MANIFEST} if mine else set())):
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise UserError(f"folder {out} holds {foreign[0]}{more}, which no site wrote: choose another with --out")
+
+
+def _write(site: Site, fresh: Path, languages: tuple[str, ...]) -> int:
+    """Write all files of the site, and return how many pages."""
+    known = [path for module in MODULES for path in module.paths(site)]
+    if len({path.casefold() for path in known}) != len(known):
+        raise ValueError("two pages have one path")
+    writer = Writer(site, languages, known)
+    files = _write_assets(site, fresh)
+    with progress("building the site", len(known) * len(languages)) as advance:
+        for module in MODULES:
+            for page in module.pages(site):
+                for language in languages:
+                    place = writer.place(page.path, language)
+                    target = fresh / PurePosixPath(place)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(writer.html(page, language), encoding="utf-8")
+                    files.append(place)
+                    advance()
+    write_json(fresh / MANIFEST, {"zoobench": site.version, "created": site.created, "files": sorted(files)})
+    return len(known) * len(languages)
+
+
+def _write_assets(site: Site, fresh: Path) -> list[str]:
+    from plotly.offline import get_plotlyjs
+
+    folder = fresh / "assets"
+    folder.mkdir()
+    (folder / _BUNDLE).write_text(get_plotlyjs(), encoding="utf-8")
+    for asset in sorted(ASSETS.iterdir()):
+        if asset.suffix in {".css", ".js", ".svg"}:
+            shutil.copyfile(asset, folder / asset.name)
+    return [path.relative_to(fresh).as_posix() for path in sorted(folder.iterdir())]
+
+
+def _swap(fresh: Path, out: Path) -> None:
+    """Put `fresh` in the place of `out`, which is put back if that fails."""
+    if not out.exists():
+        fresh.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
+    out.replace(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        old.replace(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

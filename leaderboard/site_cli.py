@@ -1,0 +1,35 @@
+"""`zoobench site`: the leaderboard as pages that open from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .console import Results, warn
+
+site_app = typer.Typer(help="The leaderboard as a site of plain pages.", no_args_is_help=True)
+
+
+@site_app.command()
+def build(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the site goes; an earlier one there is replaced.")],
+    results: Results = None,
+    languages: Annotated[
+        str, typer.Option(metavar="A,B", help="The first stands at the root, the others in folders of their names.")
+    ] = "en,es",
+    cards: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads annotations at run time on every supported Python
+        typer.Option(metavar="DIR", help="Data cards (`zoobench data report TASK --out DIR`) for tasks to link to."),
+    ] = None,
+) -> None:
+    """Build the site of a results folder: it opens from disk, and asks nothing of any network."""
+    from ..benchmarks.options import default_results
+    from .site.build import build_site
+
+    chosen = [each.strip() for each in languages.split(",") if each.strip()]
+    built = build_site(Path(results or default_results()), out, chosen, cards)
+    for problem in built.problems:
+        warn(problem)
+    typer.echo(f"{built.pages} pages: open {built.out / 'index.html'}")
