@@ -48,14 +48,15 @@ def write_curves(path: Path, found: Curves) -> None:
             title(sheet),
             "Points are measured. Dashed lines are extrapolated beyond the most rows measured, by the law of each "
             "model (n is the number of training rows); bands are 95 % intervals.",
-            [*(as_plot(f"curves-{place}-{name}", *drawn) for name, drawn in _drawings(sheet).items()), _laws(sheet)],
+            [*(as_plot(f"curves-{place}-{name}", *drawn) for name, drawn in drawings(sheet).items()), _laws(sheet)],
         )
         for place, sheet in enumerate(sheets(found.curves))
     ]
     write_page(path.expanduser(), "Learning curves", sections, brand="curves")
 
 
-def _drawings(sheet: Sequence[Curve]) -> dict[str, tuple[str, str, go.Figure]]:
+def drawings(sheet: Sequence[Curve]) -> dict[str, tuple[str, str, go.Figure]]:
+    """Return title, caption and figure of the scores and of the seconds of curves that compare."""
     return {"scores": _scores(sheet), "seconds": _seconds(sheet)}
 
 

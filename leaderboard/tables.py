@@ -34,7 +34,7 @@ _MODEL_ENOUGH = 26
 
 _REASON_WIDTH = 160
 _GAP = 2
-_METRICS = {
+USUAL_METRICS = {
     "multilabel": ("f1_micro", "f1_macro", "roc_auc_macro", "hamming_loss", "exact_match"),
     "multiclass": ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc_macro"),
 }
@@ -171,7 +171,7 @@ def _columns(done: list[Row], places: Places) -> list[Column]:
     if not done:
         return []
     ranked_by = done[0]["ranked_by"]
-    metrics = [name for name in _METRICS[done[0]["kind"]] if name != ranked_by]
+    metrics = [name for name in USUAL_METRICS[done[0]["kind"]] if name != ranked_by]
     columns = [
         Column("rank", "#", [f"{_or_missing(row['rank'], str)} {_mark(row):1}" for row in done]),
         Column("model", "Model", [model_words(row) for row in done], right=False),

@@ -14,13 +14,13 @@ from ...datasets.support.errors import UserError
 from ...datasets.support.files import read_json, write_json
 from ...datasets.support.progress import progress
 from ..pages import check_folder
-from . import overview
+from . import overview, task_page
 from .core import PageModule, Site, read_site
 from .render import ASSETS, Writer
 from .wording import languages as known_languages
 from .wording import words_of
 
-MODULES: tuple[PageModule, ...] = (overview,)
+MODULES: tuple[PageModule, ...] = (overview, task_page)
 """What makes pages, in the order of the work."""
 
 MANIFEST = "site.json"
@@ -129,7 +129,11 @@ def _write_assets(site: Site, fresh: Path) -> list[str]:
     for asset in sorted(ASSETS.iterdir()):
         if asset.suffix in {".css", ".js", ".svg"}:
             shutil.copyfile(asset, folder / asset.name)
-    return [path.relative_to(fresh).as_posix() for path in sorted(folder.iterdir())]
+    for table in site.tables:
+        if site.cards is not None and (place := task_page.card_file(site, table)):
+            (fresh / place).parent.mkdir(exist_ok=True)
+            shutil.copyfile(site.cards / f"{table.task}.html", fresh / place)
+    return sorted(path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file())
 
 
 def _swap(fresh: Path, out: Path) -> None:

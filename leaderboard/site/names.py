@@ -17,7 +17,7 @@ def file_name(name: str) -> str:
     to letters and digits, and the hash behind ``--`` tells it from its like.
 
     >>> file_name("litcoin-relations@random"), file_name("../x")
-    ('litcoin-relations.random', 'x--2318b9a32c')
+    ('litcoin-relations.random', 'x--d6b96a97d1')
     """
     if _PLAIN.fullmatch(name) and len(name) <= _LONGEST and not _RESERVED.fullmatch(name):
         return name.replace("@", ".")

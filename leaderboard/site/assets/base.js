@@ -28,7 +28,7 @@ const zoobench = (() => {
 
   const blocks = {};
   const block = (name) => {
-    const holder = document.getElementById(name);
+    const holder = document.getElementById(`json-${name}`);
     blocks[name] ??= holder ? JSON.parse(holder.textContent) : {};
     return blocks[name];
   };
