@@ -254,15 +254,32 @@ class _Evidence:
         return found
 
     def _replicates(self, row: str) -> dict[str, np.ndarray] | None:
-        """Return the replicates of a row by metric, averaged over its seeds; None if a seed has none."""
-        try:
-            tables = [pq.ParquetFile(self._root / each.folder / RESAMPLES).read() for each in self._members[row]]
-            if len({len(table) for table in tables}) != 1:
-                return None
-            shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
-            return {name: np.stack([table[name] for table in tables]).mean(axis=0, dtype=float) for name in shared}
-        except index.UNREADABLE:
-            return None
+        return mean_replicates([self._root / each.folder for each in self._members[row]])
+
+
+def mean_replicates(attempts: Sequence[Path]) -> dict[str, np.ndarray] | None:
+    """Return the bootstrap replicates (resamples,) by metric, averaged over the seeds of a row.
+
+    Parameters
+    ----------
+    attempts
+        The folders of the records' files, one a seed.
+
+    Returns
+    -------
+    None where a seed has none, or where they do not pair.
+    """
+    try:
+        tables = [pq.ParquetFile(folder / RESAMPLES).read() for folder in attempts]
+    except index.UNREADABLE:
+        return None
+    if len({len(table) for table in tables}) != 1:
+        return None
+    shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+    try:
+        return {name: np.stack([table[name] for table in tables]).mean(axis=0, dtype=float) for name in shared}
+    except index.UNREADABLE:
+        return None
 
 
 def _rank_table(table: pd.DataFrame, sort: str | None, evidence: _Evidence) -> pd.DataFrame:

@@ -14,13 +14,13 @@ from ...datasets.support.errors import UserError
 from ...datasets.support.files import read_json, write_json
 from ...datasets.support.progress import progress
 from ..pages import check_folder
-from . import overview, task_page
+from . import compare_page, method_page, overview, task_page
 from .core import PageModule, Site, read_site
 from .render import ASSETS, Writer
 from .wording import languages as known_languages
 from .wording import words_of
 
-MODULES: tuple[PageModule, ...] = (overview, task_page)
+MODULES: tuple[PageModule, ...] = (overview, task_page, compare_page, method_page)
 """What makes pages, in the order of the work."""
 
 MANIFEST = "site.json"

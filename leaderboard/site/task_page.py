@@ -11,6 +11,7 @@ from ...benchmarks.metrics import METRICS
 from ...datasets.support.errors import UserError
 from ..cards import card_of_task, leak_notes
 from ..tables import Row
+from .compare_page import path_of as compare_path
 from .core import Page, Site, Table, model_path
 from .names import file_name
 from .task_columns import cells, columns_of
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 
 COSTS = ("latency_p50_ms", "fit_s", "memory_gb", "parameters")
 """What quality can be drawn against."""
-_WIDTH = 120  # of a drawn interval, in pixels
+_WIDTH, _EDGE = 120, 5  # pixels of a drawn interval, and of its ends
 _DIGITS = 6  # significant ones of figures that charts are drawn from
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """An interval as the path of a small picture, and where the score lies in it; the best's score is a guide."""
+    """An interval as a small picture: its path, where the score lies in it, and that of the best, a guide.
+
+    `at` is None of a score that lies beyond the scale.
+    """
 
     line: str
-    at: float
+    at: float | None
     guide: float
 
 
@@ -70,7 +74,7 @@ def _page(site: Site, table: Table, curves: Sequence[Curve]) -> Page:
             "curves": curve_rows(curves),
             "others": [each for each in site.tables if each.task == table.task and each is not table],
             "model_path": model_path,
-            "compare_path": f"compare/{table.path.partition('/')[2]}",
+            "compare_path": compare_path(table),
         },
         data={"metric": METRICS[first["ranked_by"]].title, "costs": COSTS, **_points(table)},
         scripts=("task.js",),
@@ -87,20 +91,31 @@ def card_file(site: Site, table: Table) -> str:
 
 
 def intervals(rows: Sequence[Row]) -> dict[str, Drawn]:
-    """Return the drawn interval of each row that has one, all on one scale from the lowest bound to the highest."""
+    """Return the drawn interval of each row (best first) that has one.
+
+    The scale is that of the better half of them, so that a floor of dummies leaves the others apart; what lies beyond
+    it is an arrow at its end.
+    """
     held = [row for row in rows if row["low"] is not None and row["value"] is not None]
     if not held:
         return {}
-    low = min(min(row["low"], row["value"]) for row in held)
-    width = max(max(row["high"], row["value"]) for row in held) - low or 1.0
+    half = held[: max(2, (len(held) + 1) // 2)]
+    low = min(min(row["low"], row["value"]) for row in half)
+    high = max(max(row["high"], row["value"]) for row in half)
 
     def place(value: float) -> float:
-        return round(4 + (_WIDTH - 8) * (value - low) / width, 1)
+        return round(_EDGE + (_WIDTH - 2 * _EDGE) * (value - low) / ((high - low) or 1.0), 1)
 
     guide = place(held[0]["value"])
-    return {
-        row["id"]: Drawn(f"M{place(row['low']):g} 7H{place(row['high']):g}", place(row["value"]), guide) for row in held
-    }
+    return {row["id"]: _drawn(*(place(row[name]) for name in ("low", "value", "high")), guide) for row in held}
+
+
+def _drawn(low: float, at: float, high: float, guide: float) -> Drawn:
+    if at < _EDGE:
+        return Drawn("M9 3L4 7L9 11", None, guide)
+    if at > _WIDTH - _EDGE:
+        return Drawn(f"M{_WIDTH - 9} 3L{_WIDTH - 4} 7L{_WIDTH - 9} 11", None, guide)
+    return Drawn(f"M{max(low, 0):g} 7H{min(high, _WIDTH):g}", at, guide)
 
 
 def _points(table: Table) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def languages() -> list[str]:
 class Say:
     """A text by its id: whoever makes a page says it so, and it is put in words when the page is written.
 
-    Values that are `Say` themselves are put in words first; whole numbers are written as the language does.
+    Values that are `Say` themselves are put in words first; numbers are written as the language does.
     """
 
     id: str
@@ -78,7 +78,8 @@ class Words:
     def _value(self, value: Any) -> str:
         if isinstance(value, Say):
             return self.put(value)
-        return self.number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return self.number(value) if number else str(value)
 
     def for_scripts(self) -> dict[str, Text]:
         """Return the texts that the site's scripts say: those whose ids begin with ``js.``."""

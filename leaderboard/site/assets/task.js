@@ -56,7 +56,7 @@
             `<b>${escaped(row[field.name])}</b><br>${escaped(data.metric)} ${number(row[field.value], 3)}${bounds(row)}<br>${escaped(unit)} ${number(row[by])}`,
         ),
         hovertemplate: "%{text}<extra></extra>",
-        marker: { size: mine.map((row) => (best.includes(row) ? 12 : 8)), color, symbol, line: { width: 1, color: ink("card") } },
+        marker: { opacity: 1, size: mine.map((row) => (best.includes(row) ? 12 : 8)), color, symbol, line: { width: 1, color: ink("card") } },
       };
     });
     const line = {
@@ -75,8 +75,6 @@
     const by = field[cost.value];
     const rows = chosen();
     const best = front(rows, by);
-    const names = best.map((row) => `${row[field.name]} (${number(row[field.value], 3)}, ${number(row[by])})`);
-    told.textContent = best.length ? say("js.pareto.told", { names: names.join("; ") }) : say("js.pareto.none");
     return {
       data: traces(rows, best, by),
       layout: {
@@ -88,23 +86,31 @@
     };
   });
 
+  const tell = () => {
+    const by = field[cost.value];
+    const best = front(chosen(), by);
+    const names = best.map((row) => `${row[field.name]} (${number(row[field.value], 3)}, ${number(row[by])})`);
+    told.textContent = best.length ? say("js.pareto.told", { names: names.join("; ") }) : say("js.pareto.none");
+    zoobench.redraw("pareto");
+  };
+
   const changed = () => {
     state.set({ "pareto.cost": cost.selectedIndex ? cost.value : null, "pareto.place": place.selectedIndex ? place.value : null });
-    zoobench.redraw("pareto");
+    tell();
   };
   const restore = () => {
     for (const [name, select] of [["pareto.cost", cost], ["pareto.place", place]]) {
       select.value = state.get(name) ?? select.options[0].value;
       if (select.selectedIndex < 0) select.selectedIndex = 0;
     }
-    zoobench.redraw("pareto");
+    tell();
   };
   cost.addEventListener("change", changed);
   place.addEventListener("change", changed);
   state.onChange(restore);
   restore();
   document.addEventListener("tables", () => {
-    zoobench.tables.board.table.addEventListener("rows", () => zoobench.redraw("pareto"));
-    zoobench.redraw("pareto");
+    zoobench.tables.board.table.addEventListener("rows", tell);
+    tell();
   });
 })();
