@@ -9,7 +9,9 @@ import typer
 
 from .console import Results, warn
 
-site_app = typer.Typer(help="The leaderboard as a site of plain pages.", no_args_is_help=True)
+site_app = typer.Typer(
+    help="The leaderboard as a site of plain pages, and as tables of Markdown files.", no_args_is_help=True
+)
 
 
 @site_app.command()
@@ -33,3 +35,20 @@ def build(
     for problem in built.problems:
         warn(problem)
     typer.echo(f"{built.pages} pages: open {built.out / 'index.html'}")
+
+
+@site_app.command()
+def tables(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE ...", help="Markdown files with marked boards.")],
+    results: Results = None,
+) -> None:
+    """Write the boards of Markdown files anew: what stands between <!-- board: NAME --> and <!-- end board -->.
+
+    NAME is a task, a suite (its tasks) or `all`.
+    """
+    from ..benchmarks.options import default_results
+    from .marked_tables import write_tables
+
+    changed = write_tables(files, Path(results or default_results()))
+    for path in files:
+        typer.echo(f"{path}: {'written anew' if path in changed else 'as it was'}")
