@@ -38,7 +38,7 @@ def with_values(found: Outcome, value: float) -> Outcome:
 
 
 def fill(root: Path) -> Path:
-    """Store four models on three tasks, with what else happens: failures, seeds, machines, parts of the rows, hostility."""
+    """Store four models on three tasks, and what else happens: failures, seeds, machines, parts of the rows, hostility."""
     for number, task in enumerate(TASKS):
         kind = "multiclass" if task == "cows" else "multilabel"
         for model, skill in SKILLS.items():
@@ -50,6 +50,7 @@ def fill(root: Path) -> Path:
     Cell("good", outcome(1.5, seed=0), "ants", hardware=FAST, changes=_costs("good")).store(root)
     Cell("good", outcome(1.4, seed=5), "ants", changes=_costs("good") | {"mode": "tuned"}).store(root)
     Cell("broken", None, "ants").store(root)
+    Cell("broken", None, "dogs").store(root)
     Cell("hungry", None, "bees", changes={"status": "oom", "reason": "the GPU has 1 GB"}).store(root)
     Cell(HOSTILE, outcome(0.4), "ants", changes={"settings": {"path": CLOSING}, "framework": HOSTILE}).store(root)
     Cell(LONG, outcome(0.3), "ants").store(root)

@@ -191,10 +191,10 @@ def test_one_language_alone_stands_at_the_root(results: Path, tmp_path: Path) ->
 def test_cells_say_what_became_of_them(site: core.Site) -> None:
     lines = {line.name: {table.task: cell.state for table, cell in zip(site.newest, line.cells, strict=True)}
              for line in overview.heat_map(site.newest)}  # fmt: skip
-    assert lines["good"] == {"ants": "", "bees": "", "cows": ""}
-    assert lines["cheap"] == {"ants": "", "bees": "missing", "cows": "missing"}
-    assert lines["broken"]["ants"] == "failed"
-    assert lines["hungry"] == {"ants": "missing", "bees": "oom", "cows": "missing"}
+    assert lines["good"] == {"ants": "", "bees": "", "cows": "", "dogs": "missing"}
+    assert lines["cheap"] == {"ants": "", "bees": "missing", "cows": "missing", "dogs": "missing"}
+    assert lines["broken"] == {"ants": "failed", "bees": "missing", "cows": "missing", "dogs": "failed"}
+    assert lines["hungry"] == {"ants": "missing", "bees": "oom", "cows": "missing", "dogs": "missing"}
 
 
 def test_the_overview_says_in_words_what_has_no_figure(built: Path) -> None:
@@ -232,6 +232,13 @@ def test_rows_of_a_table_come_best_first_with_what_failed_apart(built: Path, sit
     assert {row["full"] for row in table.done if row["model"] == "good"} == {
         f"good, {FAST}", f"good, {SLOW}", "good, tuned",
     }  # fmt: skip
+
+
+def test_a_task_on_which_nothing_finished_says_so(built: Path) -> None:
+    text = Seen((built / "tasks" / "dogs.html").read_text()).text
+    assert "No configuration finished on this task." in text
+    assert "ValueError: no rows left" in text
+    assert not (built / "compare" / "dogs.html").exists()
 
 
 def test_intervals_are_drawn_on_the_scale_of_the_better_half() -> None:

@@ -21,8 +21,8 @@ from .sites import HOSTILE, SLOW, fill
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-KINDS = ("index.html", "tasks/ants.html", "compare.html", "compare/ants.html", "method.html")
-"""One page of each kind."""
+KINDS = ("index.html", "tasks/ants.html", "tasks/dogs.html", "compare.html", "compare/ants.html", "method.html")
+"""A page of each kind, and one of a task on which nothing finished."""
 
 
 @pytest.fixture(scope="module")

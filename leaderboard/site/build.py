@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from ...datasets.support.errors import UserError
 from ...datasets.support.files import read_json, write_json
 from ...datasets.support.progress import progress
+from ..console import preparing
 from ..pages import check_folder
 from . import compare_page, method_page, overview, task_page
 from .core import PageModule, Site, read_site
@@ -61,7 +62,8 @@ def build_site(results: Path, out: Path, languages: Sequence[str] = ("en", "es")
     if cards is not None and not cards.is_dir():
         raise UserError(f"folder of data cards {cards} does not exist: `zoobench data report TASK --out {cards}`")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    site = read_site(results, now, importlib.metadata.version("zoobench"), cards)
+    with preparing():
+        site = read_site(results, now, importlib.metadata.version("zoobench"), cards)
     fresh = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
     try:
         fresh.mkdir(parents=True)

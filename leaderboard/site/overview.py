@@ -11,15 +11,14 @@ import numpy as np
 from ...benchmarks.metrics import METRICS
 from ...datasets.support.errors import UserError
 from ..across import Across, Entrant, entrant_names, rank_across
+from ..across_cli import FEW
 from ..cards import card_of_task
 from ..tables import Row
-from .core import Page, Site, Table, model_path
+from .core import Page, Site, Table
 from .wording import Say, say
 
 SHADES = 6
 _NEWS, _DRAWN = 20, 40
-_FEW = 6
-"""Tasks below which an interval over tasks says little (`across_cli.FEW`)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,6 @@ def pages(site: Site) -> Iterator[Page]:
             "coverage": [_coverage(table, lines, place) for place, table in enumerate(site.newest)],
             "titles": {table.task: card.title for table in site.newest if (card := card_of_task(table.task))},
             "metrics": METRICS,
-            "model_path": model_path,
         },
         figures={f"ranks-{each.modality}": _figure(each.found) for each in rankings if each.found},
     )
@@ -128,8 +126,8 @@ def rank_tasks(site: Site) -> list[Ranking]:
     bases: set[str] = set()
     for table in site.newest:  # by name, so that the honest protocol of a task comes first
         base = table.task.partition("@")[0]
-        if base in bases:
-            continue  # the same data would count twice
+        if base in bases or not table.done:
+            continue  # the same data would count twice; where nothing finished there is nothing to rank
         bases.add(base)
         card = card_of_task(table.task)
         kinds.setdefault(card.modality if card else "other", []).append(table.task)
@@ -145,7 +143,7 @@ def _ranking(site: Site, modality: str, tasks: Sequence[str]) -> Ranking:
         found = rank_across(site.board.frame, tasks)
     except UserError:
         return Ranking(modality, tuple(tasks), None, say("ranks.few_models", count=len(tasks)))
-    return Ranking(modality, tuple(tasks), found, few=len(tasks) < _FEW)
+    return Ranking(modality, tuple(tasks), found, few=len(tasks) < FEW)
 
 
 def _figure(found: Across) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
-from .core import Page, Site
+from .core import Page, Site, model_path
 from .wording import Say, Words, words_of
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Writer:
             "number": words.number,
             "href": href,
             "asset": lambda name: _relative(f"assets/{name}", at),
+            "model_path": model_path,
             "file": lambda path: _relative(path, at),
             "block": lambda value: htmlsafe_json_dumps(value, dumps=_dumps(words)),
         }

@@ -12,7 +12,7 @@ from ...datasets.support.errors import UserError
 from ..cards import card_of_task, leak_notes
 from ..tables import Row
 from .compare_page import path_of as compare_path
-from .core import Page, Site, Table, model_path
+from .core import Page, Site, Table
 from .names import file_name
 from .task_columns import cells, columns_of
 from .wording import say
@@ -73,7 +73,6 @@ def _page(site: Site, table: Table, curves: Sequence[Curve]) -> Page:
             "overlaps": [row["full"] for row in table.done if row["overlap"]],
             "curves": curve_rows(curves),
             "others": [each for each in site.tables if each.task == table.task and each is not table],
-            "model_path": model_path,
             "compare_path": compare_path(table),
         },
         data={"metric": METRICS[first["ranked_by"]].title, "costs": COSTS, **_points(table)},
