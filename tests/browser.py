@@ -60,7 +60,7 @@ class Watched:
     def open(self, address: str | Path) -> Page:
         """Open a file or an address, and wait until its scripts have run."""
         self.page.goto(f"file://{address}" if str(address).startswith("/") else str(address))
-        self.page.wait_for_function("document.readyState === 'complete'")
+        self.page.wait_for_load_state("load")
         return self.page
 
     def check(self) -> None:

@@ -89,7 +89,7 @@ def test_filters_leave_the_rows_that_they_name(ants: Page) -> None:
     ants.get_by_label("Latency, ms ≤").fill("9")
     assert all(float(each) <= 9 for each in column(ants, "latency_p50_ms"))
     assert len(column(ants, "model")) < len(everything)
-    ants.get_by_role("group", name="Which rows").get_by_label("Hardware").select_option("Fast CPU, 8 cores")
+    ants.locator(".toolbar select[aria-label=Hardware]").select_option("Fast CPU, 8 cores")
     assert column(ants, "model") == []
     assert f"0 of {len(everything)} rows" in ants.locator(".count").first.inner_text()
     ants.get_by_role("button", name="Reset").click()
@@ -129,6 +129,7 @@ def test_the_address_holds_the_state_and_restores_it(browser: Browser, built: Pa
         assert page.get_by_label("Search").input_value() == "o"
         assert page.locator("#pareto-cost").input_value() == "fit_s"
         page.locator("a[hreflang=es]").click()
+        page.wait_for_load_state("load")
         assert "/es/tasks/ants.html#" in page.url
         assert column(page, "model") == names, "the other language shows the same rows"
 
@@ -146,7 +147,7 @@ def test_an_address_made_up_by_hand_breaks_nothing(browser: Browser, built: Path
 def plotted(page: Page, name: str) -> list[dict[str, Any]]:
     """Return the traces of a chart, once it is drawn."""
     page.locator(f"figure[data-chart={name}]").scroll_into_view_if_needed()
-    page.wait_for_function(f"document.querySelector('figure[data-chart={name}] .plot').data")
+    page.locator(f"figure[data-chart={name}] .main-svg").first.wait_for()
     return page.evaluate(
         f"document.querySelector('figure[data-chart={name}] .plot').data.map((each) => ({{mode: each.mode, x: [...each.x], y: [...each.y], name: each.name, text: each.text}}))"
     )
@@ -173,7 +174,6 @@ def test_the_pareto_front_is_what_none_beats_in_both(ants: Page) -> None:
 def test_the_chart_shows_the_rows_of_the_filtered_table(ants: Page) -> None:
     whole = sum(len(each["x"]) for each in plotted(ants, "pareto")[1:])
     ants.get_by_label("Search").fill("fair")
-    ants.wait_for_function("document.querySelector('#pareto-front').textContent.includes('fair')")
     assert sum(len(each["x"]) for each in plotted(ants, "pareto")[1:]) == 1 < whole
 
 
@@ -260,10 +260,7 @@ def test_everything_is_done_by_keyboard(ants: Page) -> None:
     assert set(column(ants, "model")) == {"good", "good, tuned"}
     _tab_to(ants, "document.activeElement.tagName === 'SUMMARY'")
     ants.keyboard.press("Enter")
-    _tab_to(
-        ants,
-        "document.activeElement.closest('label')?.textContent === 'Tuning, s' || document.activeElement.closest('label')?.textContent === 'Prediction, s'",
-    )
+    _tab_to(ants, "document.activeElement.closest('label')?.textContent === 'Prediction, s'")
     ants.keyboard.press("Space")
     assert head(ants, "predict_s").is_visible()
     ants.keyboard.press("Escape")

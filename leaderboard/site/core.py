@@ -38,12 +38,12 @@ class Page:
     data
         JSON values for the page's scripts, `Say` allowed anywhere: ``zoobench.data`` in JavaScript.
     scripts
-        Files of ``assets`` that this page needs beside those of every page; ``plotly.min.js`` and ``charts.js``
-        come with `figures`.
+        Files of ``assets`` that this page needs beside those of every page; ``charts.js``, which loads the bundle of
+        plotly when a chart comes into sight, comes with `figures`.
     figures
         Plotly figures by name, as JSON values with `Say` allowed: drawn where the template calls ``figure(name, …)``.
     charts
-        Whether a script of the page draws charts of its own, so that the two files are needed without `figures`.
+        Whether a script of the page draws charts of its own, so that ``charts.js`` is needed without `figures`.
     """
 
     path: str

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 ASSETS = _HERE / "assets"
 _CODE = re.compile(r"`([^`]+)`")
-_CHART_SCRIPTS = ("plotly.min.js", "charts.js")
 
 
 def environment() -> Environment:
@@ -82,7 +81,7 @@ class Writer:
             language=language,
             languages=others,
             names={each: words_of(each)("language.name") for each in self._languages},
-            scripts=[*(_CHART_SCRIPTS if charts else ()), *page.scripts],
+            scripts=[*(["charts.js"] if charts else []), *page.scripts],
             blocks={"words": words.for_scripts(), "data": page.data, "figures": page.figures},
             **page.values,
         )

@@ -61,8 +61,8 @@ def columns_of(table: Table) -> list[Column]:
     costs = [_cost(name, name in shown) for name in _COSTS]
     run = [_run(name, name in shown) for name in _RUN]
     every = [*metrics, unseen, *costs, *run]
-    # A metric of 0 is a figure; 0 other cells at the same time are none to tell of.
-    return [each for each in every if held[each.key] - set(_NOTHING if each.group == "run" else (None,))]
+    # A metric of 0 is a figure; no tuning, and 0 other cells at the same time, are none to tell of.
+    return [each for each in every if held[each.key] - set((None,) if each.group == "metrics" else _NOTHING)]
 
 
 def _metric(name: str, shown: bool) -> Column:

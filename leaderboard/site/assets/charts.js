@@ -17,6 +17,19 @@
   const makers = {};
   const drawn = new Map();
 
+  // The bundle is as long as all else by far: it is asked for once a chart comes into sight, and nothing waits for it.
+  const bundle = new URL("plotly.min.js", document.currentScript.src);
+  let loaded = null;
+  const plotly = () => {
+    loaded ??= new Promise((done, failed) => {
+      const script = zoobench.element("script", { src: bundle });
+      script.addEventListener("load", done);
+      script.addEventListener("error", () => failed(new Error(`${bundle} is missing`)));
+      document.head.append(script);
+    });
+    return loaded;
+  };
+
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const colours = () => palette[zoobench.isDark() ? "dark" : "light"];
   const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -55,6 +68,11 @@
   const figureOf = (name) => (makers[name] ? makers[name]() : zoobench.figures[name]);
 
   const draw = (holder) => {
+    drawn.set(holder, holder.querySelector(".plot").clientWidth);
+    return plotly().then(() => drawNow(holder));
+  };
+
+  const drawNow = (holder) => {
     const name = holder.dataset.chart;
     const plot = holder.querySelector(".plot");
     const found = structuredClone(figureOf(name));

@@ -119,8 +119,9 @@
         input.addEventListener("input", () => this.filterChanged(key));
       }
       this.inputs.set(key, input);
-      const sign = { most: " ≤", least: " ≥" }[column.filter] ?? "";
-      return element("label", {}, element("span", {}, column.title + sign), input);
+      const title = column.title + ({ most: " ≤", least: " ≥" }[column.filter] ?? "");
+      input.setAttribute("aria-label", title); // without the choices, which a label around them would read out
+      return element("label", {}, element("span", {}, title), input);
     }
 
     chooser(columns) {
