@@ -292,6 +292,16 @@ def test_a_second_build_takes_the_place_of_the_first(results: Path, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["s"], "nothing is left beside it"
 
 
+def test_a_link_to_a_folder_stays_a_link(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "link").symlink_to("s")
+    for _ in range(2):
+        build_site(results, tmp_path / "link", ["en"])
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "s" / "index.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "s"]
+
+
 def test_a_folder_with_other_files_is_refused_and_left_as_it_is(results: Path, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "thesis.tex").write_text("years")

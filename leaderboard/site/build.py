@@ -56,7 +56,7 @@ def build_site(results: Path, out: Path, languages: Sequence[str] = ("en", "es")
         If the results or a language are not there, or `out` holds other files or cannot be written.
     """
     tongues = _checked(languages)
-    out = out.expanduser().absolute()
+    out = out.expanduser().resolve()  # a link stays, and what it leads to is replaced
     check_folder(out)
     _check_own(out)
     if cards is not None and not cards.is_dir():

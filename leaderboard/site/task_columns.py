@@ -93,6 +93,8 @@ def cells(row: Row, columns: Sequence[Column]) -> list[Any]:
 
 def _value(row: Row, column: Column) -> Any:
     value = row[column.key]
+    if isinstance(value, float):
+        return float(f"{value:.7g}")  # as exact as it is measured; all digits would double the page
     if column.key == "preset":
         return value or "default"
     if column.key == "created":

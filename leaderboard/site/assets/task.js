@@ -29,6 +29,8 @@
     );
   };
 
+  // Within two decades a mark a decade would leave the axis bare.
+  const narrow = (costs) => Math.max(...costs) < 100 * Math.min(...costs);
   const bounds = (row) => (row[field.low] === null ? "" : ` [${number(row[field.low], 3)}; ${number(row[field.high], 3)}]`);
 
   const traces = (rows, best, by) => {
@@ -80,7 +82,13 @@
       layout: {
         hovermode: "closest",
         showlegend: true,
-        xaxis: { type: "log", title: { text: escaped(cost.selectedOptions[0].textContent) + say("js.pareto.log") }, exponentformat: "none", dtick: 1, minor: { ticks: "outside" } },
+        xaxis: {
+          type: "log",
+          title: { text: escaped(cost.selectedOptions[0].textContent) + say("js.pareto.log") },
+          exponentformat: "none",
+          dtick: narrow(rows.map((row) => row[by])) ? "D2" : 1,
+          minor: { ticks: "outside" },
+        },
         yaxis: { title: { text: escaped(data.metric) } },
       },
     };
