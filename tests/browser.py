@@ -88,11 +88,14 @@ def fits(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def findings(page: Page) -> list[str]:
-    """Return what axe-core finds serious or critical, a line each with the elements it is about."""
+def findings(page: Page, *rules: str) -> list[str]:
+    """Return what axe-core finds serious or critical by all rules, or by those named: a line each, with its elements."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page).response["violations"]
+    options: dict[str, Any] = {"preload": False}  # it would ask for style sheets, which the pages' policy forbids
+    if rules:
+        options["runOnly"] = list(rules)
+    found = Axe().run(page, options=options).response["violations"]
     return [
         f"{each['id']}: {[node['html'][:160] for node in each['nodes'][:3]]}"
         for each in found

@@ -106,7 +106,7 @@ def intervals(rows: Sequence[Row]) -> dict[str, Drawn]:
         return round(_EDGE + (_WIDTH - 2 * _EDGE) * (value - low) / ((high - low) or 1.0), 1)
 
     guide = place(held[0]["value"])
-    return {row["id"]: _drawn(*(place(row[name]) for name in ("low", "value", "high")), guide) for row in held}
+    return {row["id"]: _drawn(place(row["low"]), place(row["value"]), place(row["high"]), guide) for row in held}
 
 
 def _drawn(low: float, at: float, high: float, guide: float) -> Drawn:

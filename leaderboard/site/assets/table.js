@@ -221,7 +221,5 @@
   zoobench.tables = tables;
   zoobench.ready(() => {
     for (const table of document.querySelectorAll("table[data-table]")) tables[table.dataset.table] = new Table(table);
-    // Whoever draws the rows that a table shows asks for them now, and whenever it tells of a change.
-    document.dispatchEvent(new CustomEvent("tables"));
   });
 })();

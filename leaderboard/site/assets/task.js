@@ -22,10 +22,10 @@
   };
 
   const chosen = () => {
-    const shown = zoobench.tables.board ? new Set(zoobench.tables.board.visible) : null;
+    const shown = new Set(zoobench.tables.board.visible);
     const by = field[cost.value];
     return data.rows.filter(
-      (row) => (!shown || shown.has(row[field.id])) && row[field.place] === Number(place.value) && row[by] > 0,
+      (row) => shown.has(row[field.id]) && row[field.place] === Number(place.value) && row[by] > 0,
     );
   };
 
@@ -117,8 +117,5 @@
   place.addEventListener("change", changed);
   state.onChange(restore);
   restore();
-  document.addEventListener("tables", () => {
-    zoobench.tables.board.table.addEventListener("rows", tell);
-    tell();
-  });
+  zoobench.tables.board.table.addEventListener("rows", tell);
 })();
