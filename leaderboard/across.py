@@ -213,8 +213,9 @@ def _lines(frame: pd.DataFrame, task: str) -> _Line:
 
     The machine is no matter here: what it changes is time, not quality.
     """
-    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
-    rows = sorted((row for row in rows if row["task"] == task), key=lambda row: row["created"])
+    columns = [*ENTRANT, "created", "fingerprint", "split", "value", "ranked_by"]
+    rows: list[dict[str, Any]] = frame.loc[frame["task"] == task, columns].to_dict("records")  # type: ignore[assignment]
+    rows = sorted(rows, key=lambda row: row["created"])
     newest = rows[-1]
     mine = [row for row in rows if (row["fingerprint"], row["split"]) == (newest["fingerprint"], newest["split"])]
     values = {_entrant(row): float(row["value"]) for row in mine if not pd.isna(row["value"])}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,12 +34,13 @@ def fill(root: Path) -> None:
             Cell(f"architecture-{number:03}", None if failed else found, f"task-{task:02}").store(root)
 
 
-def build(root: Path, out: Path) -> float:
-    """Build the site in a process of its own, and return the seconds that it took."""
+def build(root: Path, out: Path) -> tuple[float, float]:
+    """Build the site in a process of its own, and return the seconds that it took, and those of the processor."""
     command = [sys.executable, "-m", "zoobench.leaderboard.cli", "site", "build", "--out", str(out)]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([*command, "--results", str(root)], check=True)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def weights(out: Path) -> Iterator[tuple[int, Path]]:
@@ -71,9 +74,12 @@ def main() -> None:
             start = time.perf_counter()
             fill(records)
             print(f"storing {TASKS * MODELS:,} records: {time.perf_counter() - start:.1f} s")
-        first, second = build(records, out), build(records, out)
-        print(f"build, nothing indexed {first:6.1f} s   limit {SECONDS:g} s: {_verdict(first <= SECONDS)}")
-        print(f"build, index there     {second:6.1f} s   ratio {first / second:.2f}")
+        shutil.rmtree(records / ".index", ignore_errors=True)
+        for what in ("nothing indexed", "index there"):
+            wall, busy = build(records, out)
+            print(
+                f"build, {what:15} {wall:6.1f} s ({busy:.1f} s of the processor)   limit {SECONDS:g} s: {_verdict(wall <= SECONDS)}"
+            )
         heaviest = sorted(weights(out), reverse=True)
         kinds = {path.relative_to(out).parts[-2:][0]: (size, path) for size, path in reversed(heaviest)}
         for size, path in sorted(kinds.values(), reverse=True):
