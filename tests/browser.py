@@ -50,12 +50,16 @@ class Watched:
     def __post_init__(self) -> None:
         self.page.on("console", lambda each: self.errors.append(each.text) if each.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.errors.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("request", self._asked)
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.home, "data:", "blob:")):
             self.strays.append(request.url)
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # of a page that is left before its icon has come
+            self.errors.append(f"failed: {request.url}")
 
     def open(self, address: str | Path) -> Page:
         """Open a file or an address, and wait until its scripts have run."""
@@ -92,7 +96,10 @@ def findings(page: Page, *rules: str) -> list[str]:
     """Return what axe-core finds serious or critical by all rules, or by those named: a line each, with its elements."""
     from axe_playwright_python.sync_playwright import Axe
 
-    options: dict[str, Any] = {"preload": False}  # it would ask for style sheets, which the pages' policy forbids
+    options: dict[str, Any] = {
+        "resultTypes": ["violations"],
+        "preload": False,
+    }  # it would ask for style sheets, which the pages' policy forbids
     if rules:
         options["runOnly"] = list(rules)
     found = Axe().run(page, options=options).response["violations"]

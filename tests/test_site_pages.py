@@ -236,7 +236,8 @@ def test_axe_finds_nothing_serious_in_either_theme(browser: Browser, built: Path
     with watched(browser) as opened:
         for kind in KINDS:
             page = opened.open(built / language / kind)
-            for name in page.locator("figure[data-chart]").evaluate_all("all => all.map((each) => each.dataset.chart)"):
+            names = page.locator("figure[data-chart]").evaluate_all("all => all.map((each) => each.dataset.chart)")
+            for name in names if not language else ():  # charts are the same in both
                 plotted(page, name)
             for summary in page.locator(".chooser summary").all()[:1]:
                 summary.click()
