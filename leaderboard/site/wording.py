@@ -13,8 +13,8 @@ from typing import Any
 from ...datasets.support.errors import unknown_name
 
 _FOLDER = Path(__file__).parent / "words"
-_MARKS = {"en": (",", "."), "es": ("\N{NO-BREAK SPACE}", ",")}
-"""What parts thousands, and what stands before the decimals."""
+_MARKS = {"en": (",", "."), "es": (".", ",")}
+"""What parts thousands, and what stands before the decimals, as browsers write them (CLDR)."""
 _GROUPED_FROM = {"en": 1_000, "es": 10_000}
 MISSING = "\N{EN DASH}"
 

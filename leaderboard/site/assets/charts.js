@@ -56,7 +56,7 @@
       ...layout,
       ...named,
       template: "none",
-      separators: zoobench.language === "es" ? ",\u00a0" : ".,",
+      separators: zoobench.language === "es" ? ",." : ".,",
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink("ink"), size: width < 560 ? 11 : 12, family: getComputedStyle(document.body).fontFamily },

@@ -29,8 +29,13 @@
     );
   };
 
-  // Within two decades a mark a decade would leave the axis bare.
-  const narrow = (costs) => Math.max(...costs) < 100 * Math.min(...costs);
+  // Powers of ten; within two decades, where those would leave the axis bare, 2 and 5 times them as well.
+  const ticks = (costs) => {
+    const steps = Math.max(...costs) < 100 * Math.min(...costs) ? [1, 2, 5] : [1];
+    const values = [];
+    for (let power = -9; power < 15; power += 1) values.push(...steps.map((step) => step * 10 ** power));
+    return { tickvals: values, ticktext: values.map((value) => value.toLocaleString(zoobench.language, { maximumSignificantDigits: 3 })) };
+  };
   const bounds = (row) => (row[field.low] === null ? "" : ` [${number(row[field.low], 3)}; ${number(row[field.high], 3)}]`);
 
   const traces = (rows, best, by) => {
@@ -85,8 +90,8 @@
         xaxis: {
           type: "log",
           title: { text: escaped(cost.selectedOptions[0].textContent) + say("js.pareto.log") },
-          exponentformat: "none",
-          dtick: narrow(rows.map((row) => row[by])) ? "D2" : 1,
+          tickmode: "array",
+          ...ticks(rows.map((row) => row[by])),
           minor: { ticks: "outside" },
         },
         yaxis: { title: { text: escaped(data.metric) } },
