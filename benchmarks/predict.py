@@ -164,7 +164,7 @@ def best_cell(
         run = f"zoobench ensemble {task}" if model in ENSEMBLES else f"zoobench run --task {task} --model {model}"
         fresh = " --fresh" if model not in ENSEMBLES and done else ""
         raise UserError(f"no stored {model} for {task} in {results}: run `{run}{fresh}` first")
-    return _best(cells)
+    return best_of(cells)
 
 
 def recorded_cell(
@@ -198,10 +198,10 @@ def recorded_cell(
         more = "" if seed is None else f" --seed {seed}"
         run = f"zoobench run --task {task} --model {model}{more}"
         raise UserError(f"no finished record of {model} on {task}{wanted} in {results}: run `{run}` first")
-    return _best(chosen), found
+    return best_of(chosen), found
 
 
-def _best(cells: Sequence[Stored]) -> Stored:
+def best_of(cells: Sequence[Stored]) -> Stored:
     """Return the cell with the best validation score, of those on the newest one's rows."""
     newest = max(cells, key=lambda stored: stored.record.created).record
     cells = [stored for stored in cells if _same_rows(stored.record, newest)]

@@ -142,12 +142,24 @@ def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> 
     """
     answers = read_answers(stored)
     on_prepare(stored.record.task_name)
-    prepared = prepared_as(task, stored.record)
+    return beside(stored, answers, truths_of(prepared_as(task, stored.record)))
+
+
+Truths = Mapping[Fold, tuple[np.ndarray, np.ndarray]]
+"""By fold: (n,) ids, and targets as `Rows` has them."""
+
+
+def truths_of(prepared: Prepared) -> Truths:
+    """Return ids and targets of the folds whose probabilities are kept."""
     public, test = prepared.folder / PUBLIC, prepared.sealed_test()
-    truths: dict[Fold, tuple[np.ndarray, np.ndarray]] = {
+    return {
         "validation": (load_ids(public, "validation"), load_training(public, "validation")[1]),
         "test": (test.ids, test.targets),
     }
+
+
+def beside(stored: Stored, answers: Mapping[Fold, Answered], truths: Truths) -> Mapping[Fold, Rows]:
+    """Return answers beside what is true, by fold; UserError where they are of other rows."""
     return {fold: Rows(ids, rows_of(stored, answers[fold], ids), targets) for fold, (ids, targets) in truths.items()}
 
 

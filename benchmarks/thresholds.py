@@ -35,7 +35,7 @@ def _candidates(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.unique(np.append(useful, DEFAULT_THRESHOLD))
 
 
-def _counts_at(thresholds: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> Counts:
+def counts_at(thresholds: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> Counts:
     """Count (thresholds, labels) as if every score at or above a threshold were predicted."""
 
     def at_or_above(values: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def _counts_at(thresholds: np.ndarray, truth: np.ndarray, scores: np.ndarray) ->
 def _best_threshold(truth: np.ndarray, scores: np.ndarray, average: Average) -> float:
     """Find the candidate with the best averaged F1, of ties the one nearest 0.5; 0.5 if no cell is true."""
     candidates = _candidates(truth, scores)
-    f1 = average_rates(_counts_at(candidates, truth, scores), average)["f1"]
+    f1 = average_rates(counts_at(candidates, truth, scores), average)["f1"]
     if np.isnan(f1).all():
         return DEFAULT_THRESHOLD
     best = candidates[f1 >= f1.max() - 1e-12]
@@ -78,7 +78,7 @@ def _fit_per_label(truth: np.ndarray, probabilities: np.ndarray, average: Averag
 def _most_informed(truth: np.ndarray, scores: np.ndarray) -> float:
     """Find the score where Youden's J is largest, of ties the highest; 0.5 where none does better than chance."""
     candidates = np.unique(scores)[::-1]
-    counts = _counts_at(candidates, truth, scores)
+    counts = counts_at(candidates, truth, scores)
     positives = int(truth.sum())
     # J times positives times negatives: whole numbers, in which ties and chance are exact.
     j = (counts.tp * (len(truth) - positives) - counts.fp * positives)[:, 0]
@@ -95,7 +95,7 @@ def _best_precise(truth: np.ndarray, scores: np.ndarray, least: float) -> tuple[
 
     Returns it with its F1; (0.5, 0) where none is.
     """
-    counts = _counts_at(GRID, truth, scores)
+    counts = counts_at(GRID, truth, scores)
     rates = {name: rate[:, 0] for name, rate in label_rates(counts).items()}
     hits = (counts.tp[:, 0] > 0) & (rates["precision"] >= least)
     f1 = np.where(hits, rates["f1"], 0.0)

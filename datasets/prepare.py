@@ -117,6 +117,24 @@ def prepare(task: Task, protocol: str = "") -> Prepared:
     return found
 
 
+def find_prepared(name: str, fingerprint: str, split_sha256: str) -> Prepared | None:
+    """Return a task that the cache holds already, by its data and folds; nothing is downloaded, read or made.
+
+    Parameters
+    ----------
+    name
+        With its protocol, as ``name@protocol``; it need not be registered.
+    """
+    folder = cache_root() / "tasks" / name
+    try:
+        places = sorted(folder.iterdir())
+    except OSError:
+        return None
+    found = (_load(place) for place in places if not place.name.startswith("."))
+    fits = (each for each in found if each and (each.fingerprint, each.split_sha256) == (fingerprint, split_sha256))
+    return next(fits, None)
+
+
 def deal(task: Task, protocol: str, examples: Examples) -> np.ndarray:
     """Return the (n,) int64 folds of `examples`, -1 for a row that is left out.
 

@@ -15,13 +15,13 @@ from ...datasets.support.files import read_json, write_json
 from ...datasets.support.progress import progress
 from ..console import preparing
 from ..pages import check_folder
-from . import compare_page, method_page, overview, task_page
+from . import compare_page, method_page, model_page, overview, task_page
 from .core import PageModule, Site, read_site
 from .render import ASSETS, Writer
 from .wording import languages as known_languages
 from .wording import words_of
 
-MODULES: tuple[PageModule, ...] = (overview, task_page, compare_page, method_page)
+MODULES: tuple[PageModule, ...] = (overview, task_page, model_page, compare_page, method_page)
 """What makes pages, in the order of the work."""
 
 MANIFEST = "site.json"

@@ -219,7 +219,8 @@
 
   const tables = {};
   zoobench.tables = tables;
+  zoobench.table = (table) => (tables[table.dataset.table] = new Table(table)); // of one that a script made
   zoobench.ready(() => {
-    for (const table of document.querySelectorAll("table[data-table]")) tables[table.dataset.table] = new Table(table);
+    document.querySelectorAll("table[data-table]").forEach(zoobench.table);
   });
 })();

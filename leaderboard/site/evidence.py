@@ -1,0 +1,209 @@
+"""What a stored cell's probabilities show beside the targets of its task, where that is prepared on this machine.
+
+A record holds scores and confusion matrices; its curves need what is true, row by row. Pages hold the curves alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...benchmarks.calibration import Reliability, fit_temperature, reliability, scale
+from ...benchmarks.metrics import METRIC_VERSION, Counts, as_indicator, as_probabilities
+from ...benchmarks.record import Record
+from ...benchmarks.rows import Rows, Truths, beside, read_answers, truths_of
+from ...benchmarks.store import PROBABILITIES, Stored
+from ...benchmarks.thresholds import Thresholds, apply_thresholds
+from ...datasets.core import Fold
+from ...datasets.prepare import find_prepared
+from ...datasets.support.errors import UserError
+from ...datasets.support.files import read_json, write_json
+from .figures import thousandths
+from .figures.curves import Curve, label_curves
+from .figures.sure import label_sureness
+from .figures.sweep import confidence_sweep, label_sweep
+
+DRAWN = 40
+"""Labels whose curves stand in a page at most: those with the most test rows. Its tables hold them all."""
+POINTS, LEAST, MOST = 1600, 40, 100
+"""Points of all curves of a kind together, and of one of them at least and at most."""
+FORMAT = 1
+"""Raised whenever what `held_against` returns changes: kept figures are then made again."""
+
+Why = Literal["not-prepared", "no-probabilities", "disagrees"]
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why there is nothing to draw: the task's data are not here, nor the probabilities, or these tell otherwise."""
+
+    why: Why
+
+
+class TruthsHere:
+    """The targets of the tasks that are prepared on this machine, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], Truths | None] = {}
+
+    def of(self, record: Record) -> Truths | None:
+        """Return the targets that a record was scored on; None where its task, as it was, is not prepared here."""
+        place = (record.task_name, record.data_fingerprint, record.split_sha256)
+        if place not in self._known:
+            prepared = find_prepared(*place)
+            self._known[place] = None if prepared is None else truths_of(prepared)
+        return self._known[place]
+
+
+class Evidence:
+    """Figures of the cells of one model, computed once and kept beside the results.
+
+    Parameters
+    ----------
+    kept
+        The file that they are kept in: a cache, which may be deleted; where it cannot be written nothing is kept.
+    """
+
+    def __init__(self, kept: Path, truths: TruthsHere) -> None:
+        self._path, self._truths = kept, truths
+        self._known = _read(kept)
+        self._used: dict[str, Figures] = {}
+
+    def of(self, stored: Stored) -> Figures | Missing:
+        """Return what there is to draw of a cell that is ``ok``."""
+        name = _identity(stored)
+        if (known := self._known.get(name)) is not None:
+            self._used[name] = known
+            return known
+        found = self._computed(stored)
+        if not isinstance(found, Missing):
+            self._used[name] = found
+        return found
+
+    def save(self) -> None:
+        """Write what is new; figures of cells that were not asked for are dropped. Does nothing without news."""
+        if self._used.keys() == self._known.keys():
+            return
+        try:
+            write_json(self._path, self._used)
+        except OSError:
+            return  # the same figures are computed once more
+        self._known = dict(self._used)
+
+    def _computed(self, stored: Stored) -> Figures | Missing:
+        record = stored.record
+        if PROBABILITIES not in record.files or record.metric_version != METRIC_VERSION:
+            return Missing("no-probabilities")
+        truths = self._truths.of(record)
+        if truths is None:
+            return Missing("not-prepared")
+        try:
+            rows = beside(stored, read_answers(stored), truths)
+        except UserError:
+            return Missing("no-probabilities")
+        return held_against(record, rows)
+
+
+def _identity(stored: Stored) -> str:
+    status = stored.path.stat()
+    return f"{stored.record.key}:{stored.record.attempt}:{status.st_mtime_ns}:{status.st_size}"
+
+
+def _read(path: Path) -> dict[str, Figures]:
+    try:
+        kept = read_json(path)
+        return {name: each for name, each in kept.items() if each["format"] == FORMAT}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def held_against(record: Record, rows: Mapping[Fold, Rows]) -> Figures | Missing:
+    """Return the diagrams of a cell as JSON values, none of which is of a single row.
+
+    Keys
+    ----
+    drawn
+        The numbers of the labels that have curves, in the record's order; ``roc`` and ``recall`` (precision against
+        recall) hold a curve for each, or null, and ``micro`` both of all labels pooled.
+    sweeps
+        By fold: what thresholds would do (`figures.sweep`).
+    reliability
+        ``before`` and ``after`` the ``temperature``: bins with counts, confidence and frequency, and the ``error``.
+    sure
+        A list of counts for each label (`figures.sure`).
+    """
+    truth, probabilities = _arrays(record, rows["test"])
+    if not _as_claimed(record, rows["test"]):
+        return Missing("disagrees")
+    sweep = label_sweep if record.kind == "multilabel" else confidence_sweep
+    return {
+        "format": FORMAT,
+        **_curves(truth, probabilities),
+        "sweeps": {fold: sweep(*_arrays(record, rows[fold])).as_json() for fold in ("validation", "test")},
+        "reliability": _reliability(record, rows),
+        "sure": [each.as_json() for each in label_sureness(truth, probabilities)],
+    }
+
+
+def _arrays(record: Record, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    probabilities = as_probabilities(record.kind, rows.probabilities)
+    return as_indicator(record.kind, rows.targets, probabilities.shape, "targets"), probabilities
+
+
+def _as_claimed(record: Record, rows: Rows) -> bool:
+    """Return whether the probabilities make the confusion counts that the record has: its curves must be its own."""
+    claimed = record.test[record.policy]
+    thresholds = Thresholds(record.policy, tuple(claimed.thresholds))
+    predicted = apply_thresholds(thresholds, record.kind, rows.probabilities)
+    shape = rows.probabilities.shape
+    truth, chosen = (as_indicator(record.kind, each, shape, "labels") for each in (rows.targets, predicted))
+    if record.kind == "multiclass":
+        return (truth.astype(int).T @ chosen.astype(int)).tolist() == claimed.confusion
+    counts = Counts.of(truth, chosen)
+    told = np.column_stack([len(truth) - counts.support - counts.fp, counts.fp, counts.fn, counts.tp])
+    return told.tolist() == claimed.confusion
+
+
+def _curves(truth: np.ndarray, probabilities: np.ndarray) -> Figures:
+    support = truth.sum(axis=0)
+    drawn = np.sort(np.argsort(-support, kind="stable")[:DRAWN]).tolist()
+    most = int(np.clip(POINTS // len(drawn), LEAST, MOST))
+    each = [label_curves(truth[:, label], probabilities[:, label]) for label in drawn]
+    pooled = label_curves(truth.ravel(), probabilities.ravel())
+    return {
+        "drawn": drawn,
+        "roc": [_thin(curves.roc, most) for curves in each],
+        "recall": [_thin(curves.precision_recall, most) for curves in each],
+        "micro": {"roc": _thin(pooled.roc, MOST), "recall": _thin(pooled.precision_recall, MOST)},
+    }
+
+
+def _thin(curve: Curve | None, most: int) -> Figures | None:
+    return None if curve is None else curve.thinned(most).as_json()
+
+
+def _reliability(record: Record, rows: Mapping[Fold, Rows]) -> Figures:
+    validation, test = rows["validation"], rows["test"]
+    temperature = record.temperature
+    if temperature is None:  # the record is older than temperatures
+        temperature = fit_temperature(record.kind, validation.targets, validation.probabilities)
+    before, after = (
+        _bins(reliability(record.kind, test.targets, scale(record.kind, test.probabilities, each)))
+        for each in (1.0, temperature)
+    )
+    return {"temperature": temperature, "before": before, "after": after}
+
+
+def _bins(found: Reliability) -> Figures:
+    held = found.counts > 0
+    return {
+        "error": found.expected_error,
+        "counts": found.counts[held].tolist(),
+        "confidence": thousandths(found.confidence[held]),
+        "frequency": thousandths(found.frequency[held]),
+    }
