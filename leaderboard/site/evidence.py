@@ -5,6 +5,7 @@ A record holds scores and confusion matrices; its curves need what is true, row 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ...benchmarks.thresholds import Thresholds, apply_thresholds
 from ...datasets.core import Fold
 from ...datasets.prepare import find_prepared
 from ...datasets.support.errors import UserError
-from ...datasets.support.files import read_json, write_json
+from ...datasets.support.files import read_json, write_text
 from .figures import thousandths
 from .figures.curves import Curve, label_curves
 from .figures.sure import label_sureness
@@ -90,7 +91,7 @@ class Evidence:
         if self._used.keys() == self._known.keys():
             return
         try:
-            write_json(self._path, self._used)
+            write_text(self._path, json.dumps(self._used, separators=(",", ":"), allow_nan=False))
         except OSError:
             return  # the same figures are computed once more
         self._known = dict(self._used)

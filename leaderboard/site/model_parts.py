@@ -67,9 +67,9 @@ class Part:
     anchor
         Its place in the page's address.
     row, rows
-        The board's row that the cell below is of, and all rows of the model on the task.
-    record
-        The cell that diagrams are of; the best on validation.
+        The board's row that the cell is of, and all rows of the model on the task.
+    stored
+        The cell that diagrams are of: the best on validation.
     figures
         What needs targets, or why it is missing.
     """
@@ -84,6 +84,11 @@ class Part:
     def record(self) -> Record:
         """The cell's record."""
         return self.stored.record
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the cell was chosen by its validation score, and not for being the newest."""
+        return self.record.policy in self.record.validation
 
     @property
     def missing(self) -> str:

@@ -26,24 +26,49 @@
     if (value !== null) cell.append(bar(value));
     return cell;
   };
-  const column = (key, title) => element("th", { scope: "col", "data-key": key, "data-kind": key === "label" ? "text" : "number", class: key !== "label" && "number" }, title);
+  const count = (value) => element("td", { class: "number", "data-value": value ?? "" }, number(value));
+  const share = (part, whole) => {
+    const cell = element("td", { class: "number", "data-value": whole ? part / whole : "" });
+    if (whole) cell.append(`${number((100 * part) / whole, 1)} % `, element("span", { class: "soft" }, `(${number(part)} / ${number(whole)})`));
+    else cell.append("–");
+    return cell;
+  };
 
-  const labelTable = (part, name) => {
-    const metrics = METRICS.filter((metric) => part.scores[metric]);
-    const heads = [column("label", say("js.model.label")), column("support", say("js.model.rows")), ...metrics.map((metric) => column(metric, say(`js.model.${metric}`)))];
-    const thresholds = part.thresholds.length === part.labels.length;
-    if (thresholds) heads.push(column("threshold", say("js.model.threshold")));
-    const rows = part.labels.map((label, place) => {
-      const support = part.scores.support?.[place] ?? null;
-      const cells = [element("th", { scope: "row" }, label), element("td", { class: "number", "data-value": support ?? "" }, number(support, 0))];
-      cells.push(...metrics.map((metric) => score(part.scores[metric][place])));
-      if (thresholds) cells.push(element("td", { class: "number", "data-value": part.thresholds[place] }, number(part.thresholds[place], 3)));
-      return element("tr", {}, ...cells);
-    });
-    const table = element("table", { "data-table": name }, element("caption", {}, element("span", {}, say("js.model.labels.caption"))));
-    table.append(element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
-    const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": say("js.model.labels") }, table);
-    return [scroll, table];
+  // A table with a row for each label: `columns` are [key, title, what makes the cell of a label].
+  const labelTable = (part, name, id, columns) => {
+    const heads = [["label", say("js.model.label")], ...columns].map(([key, title]) =>
+      element("th", { scope: "col", "data-key": key, "data-kind": key === "label" ? "text" : "number", class: key !== "label" && "number" }, title),
+    );
+    const rows = part.labels.map((label, place) =>
+      element("tr", {}, element("th", { scope: "row" }, label), ...columns.map(([, , cell]) => cell(place))),
+    );
+    const caption = element("caption", {}, element("span", {}, say(`${id}.caption`)));
+    const table = element("table", { "data-table": name }, caption, element("thead", {}, element("tr", {}, ...heads)));
+    table.append(element("tbody", {}, ...rows));
+    return [element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": say(id) }, table), table];
+  };
+
+  const scores = (part, name) => {
+    const columns = [["support", say("js.model.rows"), (place) => count(part.scores.support?.[place])]];
+    for (const metric of METRICS.filter((each) => part.scores[each])) {
+      columns.push([metric, say(`js.model.${metric}`), (place) => score(part.scores[metric][place])]);
+    }
+    if (part.thresholds.length === part.labels.length) {
+      const threshold = (place) => element("td", { class: "number", "data-value": part.thresholds[place] }, number(part.thresholds[place], 3));
+      columns.push(["threshold", say("js.model.threshold"), threshold]);
+    }
+    return labelTable(part, name, "js.model.labels", columns);
+  };
+
+  // Counts of a label: positives, negatives, those that are rightly sure, and those that are wrongly.
+  const sureness = (part, name) => {
+    const of = (place) => part.figures.sure[place];
+    return labelTable(part, name, "js.model.sure", [
+      ["positives", say("js.model.sure.positives"), (place) => share(of(place)[2], of(place)[0])],
+      ["negatives", say("js.model.sure.negatives"), (place) => share(of(place)[3], of(place)[1])],
+      ["missed", say("js.model.sure.missed"), (place) => count(of(place)[4])],
+      ["invented", say("js.model.sure.invented"), (place) => count(of(place)[5])],
+    ]);
   };
 
   // --- curves ------------------------------------------------------------------------------------------------------
@@ -154,9 +179,12 @@
     const part = parts.get(holder.id);
     if (!part || holder.dataset.filled) return;
     holder.dataset.filled = "yes";
-    const [scroll, table] = labelTable(part, `labels-${holder.dataset.place}`);
-    holder.querySelector(".labels")?.append(scroll);
-    zoobench.table(table);
+    const tables = [[".labels", scores, "labels"], ...(part.figures.sure ? [[".sure", sureness, "sure"]] : [])];
+    for (const [place, make, name] of tables) {
+      const [scroll, table] = make(part, `${name}-${holder.dataset.place}`);
+      holder.querySelector(place).append(scroll);
+      zoobench.table(table);
+    }
     holder.querySelector(".confusion")?.append(zoobench.confusion(part));
     const picks = holder.querySelector(".picks");
     if (picks && part.figures.drawn) picker(part, picks, ["roc", "recall"].map((which) => `${which}-${holder.dataset.place}`));

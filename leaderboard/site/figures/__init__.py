@@ -11,4 +11,6 @@ import numpy as np
 
 def thousandths(values: np.ndarray) -> list[int | None]:
     """Return rates, 0 to 1, as whole thousandths; None for NaN, a rate that is not defined."""
-    return [None if np.isnan(value) else round(1000 * value) for value in np.asarray(values, dtype=float).tolist()]
+    known = ~np.isnan(values)
+    whole = np.rint(1000 * np.where(known, values, 0)).astype(int).tolist()
+    return whole if known.all() else [value if each else None for value, each in zip(whole, known, strict=True)]
