@@ -33,6 +33,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, tunable: Path, cache: Path
     options: dict[str, Any] = {"plugin": tunable, "results": folder, "quiet": True}
     run(task=TASKS, model="knows", set={"skill": "0.6"}, seed=[0, 1], **options)
     run(task="searched", model="knows", trials=3, **options)
+    done = zoobench_here("ensemble", "searched", "--how", "greedy", "--plugin", tunable, "--results", folder)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -200,9 +202,9 @@ def test_figures_are_computed_once_and_anew_where_a_record_changed(
     first.save()
     monkeypatch.setattr("zoobench.leaderboard.site.evidence.held_against", lambda record, rows: pytest.fail("again"))
     assert evidence(tmp_path).of(stored) == found
-    stored.path.write_text(stored.path.read_text() + "\n")
+    warmer = Stored(changed(stored.record, temperature=2.5), stored.path)
     with pytest.raises(pytest.fail.Exception, match="again"):
-        evidence(tmp_path).of(stored)
+        evidence(tmp_path).of(warmer)
     monkeypatch.undo()
     for damaged in ("", "[]", "{", '{"x": {}}', "[" * 10**5):
         (tmp_path / "kept.json").write_text(damaged)
@@ -210,7 +212,7 @@ def test_figures_are_computed_once_and_anew_where_a_record_changed(
 
 
 def test_figures_of_cells_that_are_gone_are_dropped(results: Path, tmp_path: Path) -> None:
-    one, other = cells(results, "searched")[:2]
+    one, other = (cells(results, task)[0] for task in TASKS)
     first = evidence(tmp_path)
     first.of(one)
     first.of(other)
@@ -325,6 +327,24 @@ def test_the_command_of_an_ensemble_names_its_members(results: Path) -> None:
     )
     mean = command(changed(made, model="ensemble-mean", settings={"trials": "all"}))
     assert mean == "zoobench ensemble searched --how mean --hardware some-cpu --trials"
+
+
+def test_the_command_of_a_recorded_ensemble_makes_the_same_mean(
+    results: Path, site: Path, tunable: Path, tmp_path: Path
+) -> None:
+    (path,) = results.glob("cells/searched/ensemble-greedy/*/record.json")
+    record = read_record(path)
+    page = site / "models" / "ensemble-greedy.html"
+    assert f"--cell {record.members[0].key}" in page.read_text()
+    assert "Members" in page.read_text()
+    assert block(page, "data")["tasks"][0]["figures"]["roc"], "an ensemble has probabilities like any other cell"
+    shutil.copytree(results, tmp_path / "r", ignore=shutil.ignore_patterns("ensemble-greedy"))
+    done = zoobench_here(*shlex.split(command(record))[1:], "--plugin", tunable, "--results", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    (again,) = (tmp_path / "r").glob("cells/searched/ensemble-greedy/*/record.json")
+    made = read_record(again)
+    assert made.files[PROBABILITIES] == record.files[PROBABILITIES]
+    assert [share.weight for share in made.members] == [share.weight for share in record.members]
 
 
 def test_no_place_of_the_machine_stands_on_a_page(results: Path, tmp_path: Path) -> None:

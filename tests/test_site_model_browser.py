@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from zoobench.benchmarks import run
-from zoobench.benchmarks.store import read_record
+from zoobench.benchmarks.store import PROBABILITIES, read_record
+from zoobench.datasets.support.files import sha256_file
 from zoobench.leaderboard.site.build import build_site
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -197,6 +199,31 @@ def test_a_narrow_page_does_not_scroll_sideways(browser: Any, site: Path) -> Non
         box = page.locator("#tip").bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 360
+
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "a%{y} & 'b'")
+
+
+def test_labels_are_texts_whatever_they_look_like(browser: Any, results: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "r"
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns(".index"))
+    (path,) = copy.glob("cells/searched/knows/*/record.json")
+    told = json.loads(path.read_text())
+    kept = path.parent / told["attempt"] / PROBABILITIES
+    table = pq.read_table(kept)
+    pq.write_table(table.rename_columns(["fold", "id", *(f"p:{name}" for name in HOSTILE)]), kept)
+    told["labels"], told["files"][PROBABILITIES] = HOSTILE, sha256_file(kept)
+    path.write_text(json.dumps(told))
+    build_site(copy, tmp_path / "out", ["en"])
+    with looking(browser, knows(tmp_path / "out")) as page:
+        assert page.locator("table[data-table='labels-0'] tbody th").all_inner_texts() == list(HOSTILE)
+        assert page.locator("#task-searched .matrix caption b").all_inner_texts() == list(HOSTILE)
+        page.locator("#task-searched .matrix button").nth(4).hover()
+        assert HOSTILE[1] in tip(page)
+        traces(page, "roc-0")
+        legend = page.locator("#chart-roc-0 .legendtext").all_inner_texts()
+        assert any("<img src=x onerror=alert(1)>" in text for text in legend)
+        assert not page.locator("main img").count()
 
 
 def test_the_spanish_page_says_all_in_spanish(browser: Any, site: Path) -> None:

@@ -22,7 +22,7 @@ from ...benchmarks.thresholds import Thresholds, apply_thresholds
 from ...datasets.core import Fold
 from ...datasets.prepare import find_prepared
 from ...datasets.support.errors import UserError
-from ...datasets.support.files import read_json, write_text
+from ...datasets.support.files import read_json, sha256_json, write_text
 from .figures import thousandths
 from .figures.curves import Curve, label_curves
 from .figures.sure import label_sureness
@@ -77,7 +77,7 @@ class Evidence:
 
     def of(self, stored: Stored) -> Figures | Missing:
         """Return what there is to draw of a cell that is ``ok``."""
-        name = _identity(stored)
+        name = _identity(stored.record)
         if (known := self._known.get(name)) is not None:
             self._used[name] = known
             return known
@@ -110,9 +110,12 @@ class Evidence:
         return held_against(record, rows)
 
 
-def _identity(stored: Stored) -> str:
-    status = stored.path.stat()
-    return f"{stored.record.key}:{stored.record.attempt}:{status.st_mtime_ns}:{status.st_size}"
+def _identity(record: Record) -> str:
+    """Name all that figures follow from: probabilities and targets by their hashes, and what the record decided."""
+    own = record.test[record.policy]
+    hashes = [record.data_fingerprint, record.split_sha256, record.files.get(PROBABILITIES), record.metric_version]
+    decided = [record.policy, own.thresholds, own.confusion, record.temperature]
+    return sha256_json([record.task_name, record.kind, record.labels, hashes, decided])[:20]
 
 
 def _read(path: Path) -> dict[str, Figures]:
