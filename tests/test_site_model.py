@@ -49,12 +49,16 @@ def cells(results: Path, task: str = "*") -> list[Stored]:
     return [Stored(read_record(path), path) for path in sorted(results.glob(f"cells/{task}/knows/*/record.json"))]
 
 
+def untuned(results: Path) -> Record:
+    return next(stored.record for stored in cells(results, "searched") if not stored.record.tuning)
+
+
 def evidence(tmp_path: Path) -> Evidence:
     return Evidence(tmp_path / "kept.json", TruthsHere())
 
 
 def block(page: Path, name: str) -> Any:
-    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page.read_text(), re.DOTALL)
+    found = re.search(rf'<script type="application/json" id="json-{name}">(.*?)</script>', page.read_text(), re.DOTALL)
     assert found
     return json.loads(found[1])
 
@@ -171,7 +175,7 @@ def test_a_failed_cell_is_shown_with_its_reason_and_nothing_else(results: Path, 
     build_site(tmp_path / "r", tmp_path / "out", ["en"])
     page = tmp_path / "out" / "models" / "knows.html"
     assert "this kind never fits" in page.read_text()
-    assert 'id="data"' not in page.read_text() or block(page, "data")["tasks"] == []
+    assert 'id="json-data"' not in page.read_text() or block(page, "data")["tasks"] == []
     assert "--set kind=breaks" in page.read_text()
 
 
@@ -295,7 +299,7 @@ def changed(record: Record, **fields: Any) -> Record:
 
 
 def test_the_command_says_all_that_was_asked_for(results: Path) -> None:
-    record = cells(results, "searched")[0].record
+    record = untuned(results)
     asked = changed(
         record, protocol="random", preset="big", seed=7, fraction=0.25, timeout_s=12.5, device="cuda",
         config={**record.config, "encoder": "/somewhere/else", "path": "a b"},
@@ -311,7 +315,7 @@ def test_the_command_says_all_that_was_asked_for(results: Path) -> None:
 
 
 def test_the_command_of_an_ensemble_names_its_members(results: Path) -> None:
-    record = cells(results, "searched")[0].record
+    record = untuned(results)
     members = [{"key": str(at) * 20, "label": "m", "weight": 0.5} for at in (1, 2)]
     made = changed(
         record,

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,9 +17,10 @@ from zoobench.benchmarks.store import PROBABILITIES, read_record
 from zoobench.datasets.support.files import sha256_file
 from zoobench.leaderboard.site.build import build_site
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'zoobench[test]'")
+from .browser import NARROW, browsing, findings, fits, watched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +39,15 @@ def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        made = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
+def browser() -> Iterator[Browser]:
+    with browsing() as found:
+        yield found
 
 
 @contextmanager
-def looking(browser: Any, page: Path, at: str = "", **context: Any) -> Iterator[Any]:
-    """Open a page; whatever it complains of, or asks of any machine, fails the test."""
-    told: list[str] = []
-    made = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-    shown = made.new_page()
-    shown.on("console", lambda message: told.append(message.text) if message.type in {"error", "warning"} else None)
-    shown.on("pageerror", lambda error: told.append(str(error)))
-    shown.on("request", lambda asked: None if re.match("file:|data:|blob:", asked.url) else told.append(asked.url))
-    shown.goto(page.as_uri() + at)
-    yield shown
-    made.close()
-    assert told == []
+def looking(browser: Browser, page: Path, at: str = "", **how: Any) -> Iterator[Page]:
+    with watched(browser, **how) as opened:
+        yield opened.open(page.as_uri() + at)
 
 
 def knows(site: Path, language: str = "") -> Path:
@@ -69,11 +59,13 @@ def record_of(results: Path, task: str) -> Any:
     return read_record(path)
 
 
-def tip(page: Any) -> str:
+def tip(page: Page) -> str:
     return page.locator("#tip:visible").inner_text()
 
 
-def test_a_count_tells_precision_and_recall_by_pointer_and_by_keyboard(browser: Any, site: Path, results: Path) -> None:
+def test_a_count_tells_precision_and_recall_by_pointer_and_by_keyboard(
+    browser: Browser, site: Path, results: Path
+) -> None:
     record = record_of(results, "searched")
     scores, (tn, fp, fn, tp) = record.test[record.policy].per_label, record.test[record.policy].confusion[0]
     with looking(browser, knows(site)) as page:
@@ -101,7 +93,7 @@ def test_a_count_tells_precision_and_recall_by_pointer_and_by_keyboard(browser: 
         assert tip(page).split(". ")[0].endswith("fracture and were given it"), "one stop of Tab a matrix"
 
 
-def test_classes_have_one_matrix_whose_rows_are_the_truth(browser: Any, site: Path, results: Path) -> None:
+def test_classes_have_one_matrix_whose_rows_are_the_truth(browser: Browser, site: Path, results: Path) -> None:
     record = record_of(results, "searched-classes")
     confusion = record.test[record.policy].confusion
     with looking(browser, knows(site), "#task-searched-classes") as page:
@@ -117,7 +109,7 @@ def test_classes_have_one_matrix_whose_rows_are_the_truth(browser: Any, site: Pa
         assert f"{confusion[0][1] / sum(confusion[0]):.3f} of its {sum(confusion[0])} rows" in tip(page)
 
 
-def traces(page: Any, chart: str) -> list[dict[str, Any]]:
+def traces(page: Page, chart: str) -> list[dict[str, Any]]:
     page.locator(f"#chart-{chart}").scroll_into_view_if_needed()
     page.wait_for_selector(f"#chart-{chart} .main-svg")
     told = page.evaluate(
@@ -128,7 +120,7 @@ def traces(page: Any, chart: str) -> list[dict[str, Any]]:
     return json.loads(told)
 
 
-def test_charts_are_drawn_and_follow_the_chosen_label(browser: Any, site: Path, results: Path) -> None:
+def test_charts_are_drawn_and_follow_the_chosen_label(browser: Browser, site: Path, results: Path) -> None:
     record = record_of(results, "searched")
     scores, (tn, fp, fn, tp) = record.test[record.policy].per_label, record.test[record.policy].confusion[1]
     with looking(browser, knows(site)) as page:
@@ -152,7 +144,7 @@ def test_charts_are_drawn_and_follow_the_chosen_label(browser: Any, site: Path, 
         assert traces(page, "scores-0")[0]["y"] == pytest.approx([0.6 * epoch / 5 for epoch in range(1, 6)])
 
 
-def test_labels_sort_by_any_column(browser: Any, site: Path, results: Path) -> None:
+def test_labels_sort_by_any_column(browser: Browser, site: Path, results: Path) -> None:
     record = record_of(results, "searched")
     f1 = dict(zip(record.labels, record.test[record.policy].per_label["f1"], strict=True))
     with looking(browser, knows(site)) as page:
@@ -163,7 +155,7 @@ def test_labels_sort_by_any_column(browser: Any, site: Path, results: Path) -> N
         assert table.locator("thead th[aria-sort='descending']").count() == 1
 
 
-def test_sureness_stands_in_a_table(browser: Any, site: Path, results: Path) -> None:
+def test_sureness_stands_in_a_table(browser: Browser, site: Path, results: Path) -> None:
     record = record_of(results, "searched")
     with looking(browser, knows(site)) as page:
         rows = page.locator("table[data-table='sure-0'] tbody tr")
@@ -177,34 +169,32 @@ def test_sureness_stands_in_a_table(browser: Any, site: Path, results: Path) -> 
 
 @pytest.mark.parametrize("language", ["", "es"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_accessibility_finding_of_weight(browser: Any, site: Path, scheme: str, language: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    with looking(browser, knows(site, language), color_scheme=scheme, reduced_motion="reduce") as page:
+def test_no_accessibility_finding_of_weight(browser: Browser, site: Path, scheme: str, language: str) -> None:
+    with looking(browser, knows(site, language), theme=scheme) as page:
         for part in page.locator("details.part").all():
             part.evaluate("each => { each.open = true; }")
         traces(page, "roc-1")
-        found = axe.run(page).response["violations"]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in {"serious", "critical"}] == []
+        assert findings(page) == []
 
 
-def test_a_narrow_page_does_not_scroll_sideways(browser: Any, site: Path) -> None:
-    with looking(browser, knows(site), viewport={"width": 360, "height": 740}) as page:
+def test_a_narrow_page_does_not_scroll_sideways(browser: Browser, site: Path) -> None:
+    with looking(browser, knows(site), width=NARROW) as page:
         for part in page.locator("details.part").all():
             part.evaluate("each => { each.open = true; }")
         traces(page, "roc-0")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert fits(page)
         button = page.locator("#task-searched .matrix button").first
         button.scroll_into_view_if_needed()
         button.click()
         box = page.locator("#tip").bounding_box()
         assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 360
+        assert box["x"] + box["width"] <= NARROW
 
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "a%{y} & 'b'")
 
 
-def test_labels_are_texts_whatever_they_look_like(browser: Any, results: Path, tmp_path: Path) -> None:
+def test_labels_are_texts_whatever_they_look_like(browser: Browser, results: Path, tmp_path: Path) -> None:
     copy = tmp_path / "r"
     shutil.copytree(results, copy, ignore=shutil.ignore_patterns(".index"))
     (path,) = copy.glob("cells/searched/knows/*/record.json")
@@ -226,7 +216,7 @@ def test_labels_are_texts_whatever_they_look_like(browser: Any, results: Path, t
         assert not page.locator("main img").count()
 
 
-def test_the_spanish_page_says_all_in_spanish(browser: Any, site: Path) -> None:
+def test_the_spanish_page_says_all_in_spanish(browser: Browser, site: Path) -> None:
     with looking(browser, knows(site, "es")) as page:
         page.locator("#task-searched .matrix button").first.hover()
         assert "filas tienen fever y la recibieron" in tip(page)
