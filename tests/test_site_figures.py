@@ -69,8 +69,12 @@ def test_a_thinned_curve_keeps_its_ends_and_its_shape(seed: int, rows: int, most
     whole = label_curves(truth[:, 0], scores[:, 0]).roc
     if whole is None:
         return
-    thin = whole.thinned(most)
-    assert len(thin.x) <= max(most, 2)
+    thinned = label_curves(truth[:, 0], scores[:, 0], most)
+    thin, recall = thinned.roc, thinned.precision_recall
+    assert thin is not None
+    assert recall is not None
+    assert max(len(thin.x), len(recall.x)) <= max(most, 2)
+    assert recall.x[-1] == 1
     assert (thin.x[0], thin.y[0], thin.x[-1], thin.y[-1]) == (0, 0, 1, 1)
     points = {*zip(whole.x.tolist(), whole.y.tolist(), strict=True)}
     assert {*zip(thin.x.tolist(), thin.y.tolist(), strict=True)} <= points

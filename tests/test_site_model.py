@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.rows import Rows, read_answers, truths_of
 from zoobench.benchmarks.store import PROBABILITIES, Stored, read_record
 from zoobench.datasets.prepare import find_prepared
+from zoobench.leaderboard.site import ahead
 from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.evidence import DRAWN, Evidence, Missing, TruthsHere, held_against
 from zoobench.leaderboard.site.model_parts import STEPS, best_trials, told_history
@@ -57,8 +60,9 @@ def evidence(tmp_path: Path) -> Evidence:
     return Evidence(tmp_path / "kept.json", TruthsHere())
 
 
-def block(page: Path, name: str) -> Any:
-    found = re.search(rf'<script type="application/json" id="json-{name}">(.*?)</script>', page.read_text(), re.DOTALL)
+def drawn(page: Path) -> Any:
+    """Return what the script of a page draws, task by task."""
+    found = re.search(r'<script type="application/json" id="json-model">(.*?)</script>', page.read_text(), re.DOTALL)
     assert found
     return json.loads(found[1])
 
@@ -128,7 +132,7 @@ def test_without_the_task_the_page_says_so_and_shows_the_record(
     monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "nothing"))
     build_site(copy, tmp_path / "out", ["en"])
     page = tmp_path / "out" / "models" / "knows.html"
-    tasks = block(page, "data")["tasks"]
+    tasks = drawn(page)
     assert [each["figures"] for each in tasks] == [{}, {}]
     assert all(each["confusion"] and each["scores"]["f1"] for each in tasks)
     text = page.read_text()
@@ -175,7 +179,7 @@ def test_a_failed_cell_is_shown_with_its_reason_and_nothing_else(results: Path, 
     build_site(tmp_path / "r", tmp_path / "out", ["en"])
     page = tmp_path / "out" / "models" / "knows.html"
     assert "this kind never fits" in page.read_text()
-    assert 'id="json-data"' not in page.read_text() or block(page, "data")["tasks"] == []
+    assert drawn(page) == []
     assert "--set kind=breaks" in page.read_text()
 
 
@@ -233,6 +237,31 @@ def test_where_nothing_can_be_kept_the_figures_are_the_same(results: Path, tmp_p
     stored = cells(results, "searched")[0]
     assert blocked.of(stored) == evidence(tmp_path).of(stored)
     blocked.save()
+
+
+def test_other_processes_compute_the_same(
+    results: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "r"
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns(".index"))
+    monkeypatch.setattr(ahead, "WORTHWHILE", 1)
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(
+        "zoobench.leaderboard.site.evidence.held_against", lambda *given: pytest.fail("in this process")
+    )
+    build_site(copy, tmp_path / "out", ["en"])
+    for page in ("knows.html", "ensemble-greedy.html"):
+        assert drawn(tmp_path / "out" / "models" / page) == drawn(site / "models" / page)
+    assert (copy / ".index" / "figures" / "knows.json").is_file()
+
+
+def test_processes_that_died_leave_the_work_to_this_one() -> None:
+    working = ahead.Ahead({})
+    gone: Future[Any] = Future()
+    gone.set_exception(BrokenProcessPool("out of memory"))
+    working._futures["knows"] = gone
+    assert working.figures("knows") == working.figures("other") == {}
+    working.stop()
 
 
 # --- weight ------------------------------------------------------------------------------------------------------------
@@ -341,7 +370,7 @@ def test_the_command_of_a_recorded_ensemble_makes_the_same_mean(
     page = site / "models" / "ensemble-greedy.html"
     assert f"--cell {record.members[0].key}" in page.read_text()
     assert "Members" in page.read_text()
-    assert block(page, "data")["tasks"][0]["figures"]["roc"], "an ensemble has probabilities like any other cell"
+    assert drawn(page)[0]["figures"]["roc"], "an ensemble has probabilities like any other cell"
     shutil.copytree(results, tmp_path / "r", ignore=shutil.ignore_patterns("ensemble-greedy"))
     done = zoobench_here(*shlex.split(command(record))[1:], "--plugin", tunable, "--results", tmp_path / "r")
     assert done.returncode == 0, done.stderr

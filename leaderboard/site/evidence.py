@@ -68,33 +68,41 @@ class Evidence:
     ----------
     kept
         The file that they are kept in: a cache, which may be deleted; where it cannot be written nothing is kept.
+    computed
+        Figures that another process has computed, as its `used`.
+
+    Attributes
+    ----------
+    used
+        The figures that were asked for, by what they follow from.
     """
 
-    def __init__(self, kept: Path, truths: TruthsHere) -> None:
+    def __init__(self, kept: Path, truths: TruthsHere, computed: Mapping[str, Figures] | None = None) -> None:
         self._path, self._truths = kept, truths
-        self._known = _read(kept)
-        self._used: dict[str, Figures] = {}
+        self._kept = _read(kept)
+        self._known = {**self._kept, **(computed or {})}
+        self.used: dict[str, Figures] = {}
 
     def of(self, stored: Stored) -> Figures | Missing:
         """Return what there is to draw of a cell that is ``ok``."""
         name = _identity(stored.record)
         if (known := self._known.get(name)) is not None:
-            self._used[name] = known
+            self.used[name] = known
             return known
         found = self._computed(stored)
         if not isinstance(found, Missing):
-            self._used[name] = found
+            self.used[name] = found
         return found
 
     def save(self) -> None:
         """Write what is new; figures of cells that were not asked for are dropped. Does nothing without news."""
-        if self._used.keys() == self._known.keys():
+        if self.used.keys() == self._kept.keys():
             return
         try:
-            write_text(self._path, json.dumps(self._used, separators=(",", ":"), allow_nan=False))
+            write_text(self._path, json.dumps(self.used, separators=(",", ":"), allow_nan=False))
         except OSError:
             return  # the same figures are computed once more
-        self._known = dict(self._used)
+        self._kept = dict(self.used)
 
     def _computed(self, stored: Stored) -> Figures | Missing:
         record = stored.record
@@ -177,18 +185,18 @@ def _curves(truth: np.ndarray, probabilities: np.ndarray) -> Figures:
     support = truth.sum(axis=0)
     drawn = np.sort(np.argsort(-support, kind="stable")[:DRAWN]).tolist()
     most = int(np.clip(POINTS // len(drawn), LEAST, MOST))
-    each = [label_curves(truth[:, label], probabilities[:, label]) for label in drawn]
-    pooled = label_curves(truth.ravel(), probabilities.ravel())
+    each = [label_curves(truth[:, label], probabilities[:, label], most) for label in drawn]
+    pooled = label_curves(truth.ravel(), probabilities.ravel(), MOST)
     return {
         "drawn": drawn,
-        "roc": [_thin(curves.roc, most) for curves in each],
-        "recall": [_thin(curves.precision_recall, most) for curves in each],
-        "micro": {"roc": _thin(pooled.roc, MOST), "recall": _thin(pooled.precision_recall, MOST)},
+        "roc": [_plain(curves.roc) for curves in each],
+        "recall": [_plain(curves.precision_recall) for curves in each],
+        "micro": {"roc": _plain(pooled.roc), "recall": _plain(pooled.precision_recall)},
     }
 
 
-def _thin(curve: Curve | None, most: int) -> Figures | None:
-    return None if curve is None else curve.thinned(most).as_json()
+def _plain(curve: Curve | None) -> Figures | None:
+    return None if curve is None else curve.as_json()
 
 
 def _reliability(record: Record, rows: Mapping[Fold, Rows]) -> Figures:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2.utils import htmlsafe_json_dumps
+
 from ...benchmarks.metrics import METRICS
 from ...benchmarks.plan import card_of
-from ...benchmarks.predict import best_of
 from ...benchmarks.record import ENSEMBLES
-from ...benchmarks.store import Stored, read_record
 from ...datasets.support.errors import UserError
 from ..cards import card_of_task
 from ..index import index_folder
 from ..tables import Row
+from .ahead import Job, ahead, best_stored, read_stored
 from .core import Page, Site, Table, model_path
 from .evidence import Evidence, Missing, TruthsHere
 from .model_parts import POLICY_METRICS, Part
@@ -37,12 +38,27 @@ def paths(site: Site) -> Iterable[str]:
 def pages(site: Site) -> Iterator[Page]:
     """Yield the page of each model."""
     truths = TruthsHere()
-    for model, rows in site.models.items():
-        kept = index_folder(site.results) / FIGURES / f"{file_name(model)}.json"
-        evidence = Evidence(kept, truths)
-        parts = [part for table in site.newest if (part := _part(site, table, model, evidence))]
-        evidence.save()
-        yield _page(site, model, rows, parts)
+    jobs = {model: _job(site, model) for model in site.models}
+    with ahead(jobs) as working:
+        for model, rows in site.models.items():
+            evidence = Evidence(jobs[model].kept, truths, working.figures(model))
+            parts = [part for table in site.newest if (part := _part(site, table, model, evidence))]
+            evidence.save()
+            yield _page(site, model, rows, parts)
+
+
+def _job(site: Site, model: str) -> Job:
+    """Return what there is to compute of a model."""
+    kept = index_folder(site.results) / FIGURES / f"{file_name(model)}.json"
+    newest = [row for table, row in site.models[model] if not table.version]
+    tables: dict[str, list[Path]] = {}
+    for row in newest:
+        tables.setdefault(row["task"], []).extend(_paths(site, row))
+    return Job(kept, tuple(map(tuple, tables.values())))
+
+
+def _paths(site: Site, row: Row) -> list[Path]:
+    return [site.results / name for name in row["records"].split(";")]
 
 
 def _page(site: Site, model: str, rows: Sequence[tuple[Table, Row]], parts: Sequence[Part]) -> Page:
@@ -62,11 +78,16 @@ def _page(site: Site, model: str, rows: Sequence[tuple[Table, Row]], parts: Sequ
             "missing_tasks": [table for table in site.newest if table.task not in measured],
             "citations": _task_citations(parts),
             "policy_metrics": POLICY_METRICS,
+            # Once for all languages: no word of any is in it.
+            "drawn": htmlsafe_json_dumps([part.data() for part in parts if part.record.status == "ok"], dumps=_dumps),
         },
-        data={"tasks": [part.data() for part in parts if part.record.status == "ok"]},
         scripts=("confusion.js", "model.js"),
         charts=True,
     )
+
+
+def _dumps(value: Any, **_: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def _card(model: str) -> ModelCard | None:
@@ -86,26 +107,10 @@ def _task_citations(parts: Sequence[Part]) -> dict[str, str]:
 def _part(site: Site, table: Table, model: str, evidence: Evidence) -> Part | None:
     """Return what the page tells of a task; None where the model has no record there that can be read."""
     rows = tuple(row for row in table.rows if row["model"] == model)
-    found = [(row, stored) for row in rows for stored in _stored(site.results, row)]
+    found = [(row, stored) for row in rows for stored in read_stored(_paths(site, row))]
     if not found:
         return None
-    best = _best([stored for _, stored in found])
+    best = best_stored([stored for _, stored in found])
     row = next(row for row, stored in found if stored is best)
     figures = evidence.of(best) if best.record.status == "ok" else Missing("no-probabilities")
     return Part(f"task-{file_name(table.task)}", row, rows, best, figures)
-
-
-def _best(cells: Sequence[Stored]) -> Stored:
-    """Return the cell that `zoobench confidence` would take, the best on validation; else the newest one."""
-    done = [stored for stored in cells if stored.record.status == "ok"]
-    scored = [stored for stored in done if stored.record.policy in stored.record.validation]
-    return best_of(scored) if scored else max(done or cells, key=lambda stored: stored.record.created)
-
-
-def _stored(root: Path, row: Row) -> list[Stored]:
-    """Return the records behind a row of the board; one that is gone by now is left out."""
-    found: list[Any] = []
-    for path in (root / name for name in row["records"].split(";")):
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            found.append(Stored(read_record(path), path))
-    return found

@@ -2,7 +2,7 @@
 // A model's page: each task's tables and charts are made from the page's JSON when its part is opened.
 (() => {
   const { element, number, say } = zoobench;
-  const parts = new Map((zoobench.data.tasks ?? []).map((part) => [part.anchor, part]));
+  const parts = new Map(JSON.parse(document.getElementById("json-model").textContent).map((part) => [part.anchor, part]));
   const rates = (values) => values.map((value) => (value === null ? null : value / 1000));
   const { escaped, ink, style } = zoobench.charts;
   const span = { range: [-0.02, 1.02] };

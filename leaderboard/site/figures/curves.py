@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 import numpy as np
-
-from . import thousandths
 
 
 @dataclass(frozen=True)
@@ -27,33 +26,18 @@ class Curve:
     thresholds: np.ndarray
 
     def __post_init__(self) -> None:
-        if not self.x.shape == self.y.shape == self.thresholds.shape or self.x.ndim != 1 or not self.x.size:
+        x, y, thresholds = self.x, self.y, self.thresholds
+        if not x.shape == y.shape == thresholds.shape or x.ndim != 1 or not x.size:
             raise ValueError("a curve has an x, a y and a threshold for each of its points")
-        if np.diff(self.x).min(initial=0) < 0 or np.diff(self.thresholds).max(initial=0) > 0:
+        if (x[1:] < x[:-1]).any() or (thresholds[1:] > thresholds[:-1]).any():
             raise ValueError("along a curve x never falls, and the threshold never rises")
-        if min(self.x.min(), self.y.min()) < 0 or max(self.x.max(), self.y.max()) > 1:
+        if x[0] < 0 or x[-1] > 1 or y.min() < 0 or y.max() > 1:
             raise ValueError("a curve is made of rates from 0 to 1")
 
-    def thinned(self, most: int) -> Curve:
-        """Return the curve with at most `most` of its points, both ends among them.
-
-        They lie about evenly along its length, sides of its steps added up (at most 2 for a ROC curve), so that none
-        of those left out is further than 2 / (`most` - 1) from one that stays.
-        """
-        if len(self.x) <= most:
-            return self
-        length = np.append(0.0, np.cumsum(np.abs(np.diff(self.x)) + np.abs(np.diff(self.y))))
-        wanted = np.linspace(0, length[-1], most)
-        kept = np.unique(np.append(np.searchsorted(length, wanted[:-1]), len(self.x) - 1))
-        return Curve(self.x[kept], self.y[kept], self.thresholds[kept])
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the points as lists of thousandths; an infinite threshold stands there as that of certainty, 1."""
-        return {
-            "x": thousandths(self.x),
-            "y": thousandths(self.y),
-            "t": thousandths(np.minimum(self.thresholds, 1.0)),
-        }
+    def as_json(self) -> dict[str, list[int]]:
+        """Return the points as lists of whole thousandths; an infinite threshold stands there as certainty, 1."""
+        points = np.array([self.x, self.y, np.minimum(self.thresholds, 1)])
+        return dict(zip(("x", "y", "t"), np.rint(1000 * points).astype(int).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -64,7 +48,7 @@ class Curves:
     precision_recall: Curve | None
 
 
-def label_curves(truth: np.ndarray, scores: np.ndarray) -> Curves:
+def label_curves(truth: np.ndarray, scores: np.ndarray, most: int = sys.maxsize) -> Curves:
     """Return both curves from one sort, rows of equal score taken together.
 
     `roc` begins at (0, 0) and has its corners alone. `precision_recall` has a point for each score at which another
@@ -74,26 +58,47 @@ def label_curves(truth: np.ndarray, scores: np.ndarray) -> Curves:
     ----------
     truth, scores
         (rows,) bool, and (rows,) float from 0 to 1.
+    most
+        A curve of more points keeps about as many, both ends among them: of `precision_recall` evenly along recall, of
+        `roc` along its steps, which add up to 2, so that none that is left out is further than 2 / (`most` - 1) from
+        one that stays.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     ordered = scores[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    true = np.cumsum(truth[order])[last]
-    chosen, thresholds = last + 1, ordered[last].astype(float)
-    positives, rows = int(true[-1]), len(scores)
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(scores) - 1)
+    true, thresholds = np.cumsum(truth[order])[last], ordered[last]
+    chosen, positives, rows = last + 1, int(true[-1]), len(scores)
     if not positives:
         return Curves(None, None)
-    found = np.diff(true, prepend=0) > 0
+    found = np.flatnonzero(np.append(true[:1] > 0, true[1:] > true[:-1]))
+    found = found[_even(true[found], most)]
     recall = Curve(true[found] / positives, true[found] / chosen[found], thresholds[found])
     if positives == rows:
         return Curves(None, recall)
-    roc = _corners(np.append(0, chosen - true), np.append(0, true), np.append(np.inf, thresholds))
-    return Curves(Curve(roc[0] / (rows - positives), roc[1] / positives, roc[2]), recall)
+    false, true = np.concatenate([[0], chosen - true]), np.concatenate([[0], true])
+    kept = _corners(false, true)
+    x, y = false[kept] / (rows - positives), true[kept] / positives
+    even = _even(x + y, most)
+    return Curves(Curve(x[even], y[even], np.append(np.inf, thresholds)[kept][even]), recall)
 
 
-def _corners(false: np.ndarray, true: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out points that lie on a straight line between their neighbours; whole counts make that exact."""
-    across, up = np.diff(false), np.diff(true)
-    turns = across[:-1] * up[1:] != across[1:] * up[:-1]
-    kept = np.concatenate([[True], turns, [True]])
-    return false[kept], true[kept], thresholds[kept]
+def _corners(false: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return the places of the points that lie on no line between their neighbours, which whole counts tell exactly."""
+    across, up = false[1:] - false[:-1], true[1:] - true[:-1]
+    turns = np.flatnonzero(across[:-1] * up[1:] != across[1:] * up[:-1]) + 1
+    return np.concatenate([[0], turns, [len(false) - 1]])
+
+
+def _even(along: np.ndarray, most: int) -> np.ndarray | slice:
+    """Return the places of at most `most` points, about evenly along rising numbers, both ends among them."""
+    if len(along) <= most:
+        return slice(None)
+    wanted = along[0] + (along[-1] - along[0]) * _grid(most)
+    kept = along.searchsorted(wanted)
+    kept[-1] = len(along) - 1
+    return kept[np.append(True, kept[1:] > kept[:-1])]
+
+
+@cache
+def _grid(points: int) -> np.ndarray:
+    return np.linspace(0, 1, points)
