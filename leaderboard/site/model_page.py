@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from ...benchmarks.metrics import METRICS
 from ...benchmarks.plan import card_of
 from ...benchmarks.record import ENSEMBLES
+from ...datasets.prepare import find_prepared
 from ...datasets.support.errors import UserError
 from ..cards import card_of_task
 from ..index import index_folder
@@ -38,7 +39,8 @@ def paths(site: Site) -> Iterable[str]:
 def pages(site: Site) -> Iterator[Page]:
     """Yield the page of each model."""
     truths = TruthsHere()
-    jobs = {model: _job(site, model) for model in site.models}
+    here = {table.task for table in site.newest if _is_here(table)}
+    jobs = {model: _job(site, model, here) for model in site.models}
     with ahead(jobs) as working:
         for model, rows in site.models.items():
             evidence = Evidence(jobs[model].kept, truths, working.figures(model))
@@ -47,13 +49,19 @@ def pages(site: Site) -> Iterator[Page]:
             yield _page(site, model, rows, parts)
 
 
-def _job(site: Site, model: str) -> Job:
-    """Return what there is to compute of a model."""
+def _is_here(table: Table) -> bool:
+    """Return whether the task of a table, as its records had it, is prepared on this machine."""
+    row = table.rows[0]
+    return find_prepared(table.task, row["fingerprint"], row["split"]) is not None
+
+
+def _job(site: Site, model: str, here: Collection[str]) -> Job:
+    """Return what there is to compute of a model: its records of the tasks that are `here`."""
     kept = index_folder(site.results) / FIGURES / f"{file_name(model)}.json"
-    newest = [row for table, row in site.models[model] if not table.version]
     tables: dict[str, list[Path]] = {}
-    for row in newest:
-        tables.setdefault(row["task"], []).extend(_paths(site, row))
+    for table, row in site.models[model]:
+        if not table.version and table.task in here:
+            tables.setdefault(table.task, []).extend(_paths(site, row))
     return Job(kept, tuple(map(tuple, tables.values())))
 
 
