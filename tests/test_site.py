@@ -215,6 +215,13 @@ def test_shades_go_from_the_worst_to_the_best_of_a_task(site: core.Site) -> None
     assert [shades[each] for each in by_value] == sorted(shades.values())
 
 
+def test_where_less_is_better_the_least_is_the_best_shade() -> None:
+    rows = {("m", "", "", str(loss)): {"value": loss, "ranked_by": "hamming_loss"} for loss in (0.1, 0.2, 0.3)}
+    best, middle, worst = overview._shades(rows).values()
+    assert (best, worst) == (overview.SHADES - 1, 0)
+    assert worst < middle < best
+
+
 def test_ranks_are_of_tasks_that_share_models(site: core.Site) -> None:
     (found,) = overview.rank_tasks(site)
     assert found.tasks == ("ants", "bees", "cows")
