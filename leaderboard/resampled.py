@@ -1,0 +1,69 @@
+"""The bootstrap resamples that stand beside records, found by the rows of a board and held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from . import rank
+from .frame import mean_replicates
+
+TIED, APART, UNKNOWN = 1, 0, -1
+"""What resamples say of a pair: the interval of the difference holds 0; it does not; there are none that pair."""
+
+
+class Shelf:
+    """The resamples of the rows of a board, found by the paths of their records."""
+
+    def __init__(self, root: Path, rows: Iterable[Mapping[str, object]]) -> None:
+        self._root = root
+        self._attempts = {str(row["path"]): str(row["attempt"]) for row in rows if row["status"] == "ok"}
+
+    def of(self, records: str, metric: str) -> np.ndarray | None:
+        """Return the resamples (resamples,) of a row's metric; `records` as the board's column has it."""
+        paths = [path for path in records.split(";") if path in self._attempts]
+        folders = [self._root / Path(path).parent / self._attempts[path] for path in paths]
+        return (mean_replicates(folders) or {}).get(metric) if folders else None
+
+
+def tied_pairs(samples: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return what paired resamples say of every pair of rows, (rows, rows) int8 of `TIED`, `APART`, `UNKNOWN`.
+
+    Tied is what `rank.tied_with_best` calls so, and a row with itself. `samples` has the resamples (resamples,) of each
+    row, None where there are none.
+    """
+    found = np.full((len(samples), len(samples)), UNKNOWN, dtype=np.int8)
+    whole = [each is not None and each.size > 1 and bool(np.isfinite(each).all()) for each in samples]
+    for place, mine in enumerate(samples):
+        found[place, place] = TIED
+        if mine is None:
+            continue
+        alike = [
+            other for other in range(place) if whole[other] and whole[place] and np.shape(samples[other]) == mine.shape
+        ]
+        quick = _quick(np.array([samples[other] for other in alike]) - mine) if alike else np.array([])
+        told = {other: int(each) for other, each in zip(alike, quick, strict=True) if each != UNKNOWN}
+        for other in range(place):
+            found[place, other] = found[other, place] = told[other] if other in told else _pair(samples[other], mine)
+    return found
+
+
+def _quick(apart: np.ndarray) -> np.ndarray:
+    """Return which differences (rows, resamples) tie, by counting their signs; `UNKNOWN` where that is too close.
+
+    Between the two resamples around a bound the sign of the bound is a matter of interpolation: 200 rows are 20,000
+    pairs, and to sort the resamples of each takes a hundred times as long.
+    """
+    below = int((1 - rank.LEVEL) / 2 * (apart.shape[1] - 1))
+    counts = np.stack([(apart <= 0).sum(axis=1), (apart >= 0).sum(axis=1)])
+    held, missed = (counts >= below + 3).all(axis=0), (counts <= below).any(axis=0)
+    return np.where(held, TIED, np.where(missed, APART, UNKNOWN))
+
+
+def _pair(one: np.ndarray | None, other: np.ndarray | None) -> int:
+    if one is None or other is None:
+        return UNKNOWN
+    low, high = rank.difference_interval(one, other)
+    return UNKNOWN if np.isnan(low) else int(low <= 0 <= high)
