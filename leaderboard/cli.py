@@ -28,6 +28,7 @@ from .console import (
 )
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
+from .diff_cli import diff
 from .ensemble_cli import ensemble
 from .plan_cli import options_of, plan_like
 from .recommend_cli import recommend
@@ -58,6 +59,7 @@ app.command("ensemble")(ensemble)
 app.command("confidence")(confidence_command)
 app.command("compare")(compare)
 app.command("recommend")(recommend)
+app.command("diff")(diff)
 
 
 @app.command()
