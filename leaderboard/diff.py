@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..benchmarks.metrics import MAIN_METRICS
-from ..benchmarks.paired import Difference, differences, holm
+from ..benchmarks.paired import RESOLUTION, Difference, differences, holm
 from ..datasets.support.errors import UserError
 from . import index
 from .elsewhere import costs_of
@@ -289,7 +289,8 @@ def _p(p: float, apart: np.ndarray) -> float:
     from scipy.stats import norm
 
     defined = apart[np.isfinite(apart)]
-    if p > 2 / (len(defined) + 1) or not (spread := float(defined.std())):
+    spread = float(defined.std())
+    if p > 2 / (len(defined) + 1) or spread < RESOLUTION:
         return p
     return min(p, 2 * float(norm.sf(abs(float(defined.mean())) / spread)))
 
