@@ -111,7 +111,7 @@ def ask(
         metric=ranked_by,
         hardware=str(asked),
         rows=tuple(told_apart(rows)),
-        pairs=pairs_of(root, rows, ranked_by),
+        pairs=pairs_of(shelf_of(root), rows, ranked_by),
         candidates=found,
         failed=tuple(place for place, row in enumerate(rows) if row["hardware"] == asked and row["rank"] is None),
         unmeasured=unmeasured,
@@ -128,12 +128,15 @@ def newest_table(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if all(row[name] == newest[name] for name in ("fingerprint", "split"))]
 
 
-def pairs_of(root: Path, rows: Sequence[Row], metric: str) -> np.ndarray:
+def shelf_of(root: Path) -> Shelf:
+    """Return the resamples of a results folder."""
+    return Shelf(root, index.read_rows(root).frame[["path", "attempt", "status"]].to_dict("records"))  # type: ignore[arg-type]
+
+
+def pairs_of(shelf: Shelf, rows: Sequence[Row], metric: str) -> np.ndarray:
     """Return what the resamples say of every pair of rows, (rows, rows) of `resampled.tied_pairs`."""
-    if metric not in MAIN_METRICS:
-        return tied_pairs([None] * len(rows))
-    shelf = Shelf(root, index.read_rows(root).frame[["path", "attempt", "status"]].to_dict("records"))  # type: ignore[arg-type]
-    return tied_pairs([shelf.of(row["records"], metric) if row["rank"] is not None else None for row in rows])
+    told = metric in MAIN_METRICS
+    return tied_pairs([shelf.of(row["records"], metric) if told and row["rank"] is not None else None for row in rows])
 
 
 def candidates_on(

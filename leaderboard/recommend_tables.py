@@ -67,11 +67,14 @@ def verdict(answer: Answer) -> list[str]:
     best, cheapest = choice.best, choice.recommended[0]
     within = f" within {asked}" if asked else ""
     first = f"Best{within}: {names[best]}, {METRICS[answer.question.metric].title} {_value(answer.row(best))}."
+    guess = any(answer.question.candidates[cheapest].estimated)
+    last = [f"By an estimate: it never ran on {answer.question.hardware}."] if guess else []
     if len(choice.recommended) == 1:
-        return [first, f"Take {names[best]}: {_alone(answer)}."]
+        return [first, f"Take {names[best]}: {_alone(answer)}.", *last]
     others = len(choice.recommended) - 1
     told = f"{others} {'other' if others == 1 else 'others'} cannot be told from it"
-    return [first, f"Take {names[cheapest]}: {told}, and of these {len(choice.recommended)} it is the cheapest."]
+    told = f"Take {names[cheapest]}: {told}, and of these {len(choice.recommended)} it is the cheapest."
+    return [first, told, *last]
 
 
 def _alone(answer: Answer) -> str:

@@ -260,6 +260,7 @@ def test_what_never_ran_there_is_estimated_and_says_how_wrong_that_is(two: Path)
     assert f"~ estimate: 2 models never ran on {FAST}; measured elsewhere, and converted" in text
     assert "wrong by a factor 1.25 (median), 1.25 at worst, on 1 pair of measurements" in " ".join(text.split())
     assert "~4.00" in text
+    assert f"By an estimate: it never ran on {FAST}." in text
     told = as_json(found)
     assert told["estimates"]["latency_ms"]["pairs"] == 1
     assert {each["name"]: each["estimated"] for each in told["recommended"]}["strong"] == [
