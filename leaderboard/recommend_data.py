@@ -148,7 +148,7 @@ def candidates_on(
     """
     done = [place for place, row in enumerate(rows) if row["rank"] is not None]
     there = [place for place in done if rows[place]["hardware"] == hardware]
-    known = {_configuration(rows[place]) for place in there}
+    known = {_configuration(row) for row in rows if row["hardware"] == hardware}  # also what failed there
     others = sorted(set(done) - set(there), key=lambda place: rows[place]["created"])
     newest = {_configuration(rows[place]): place for place in others}
     found = [_candidate(rows[place], place, costs_of(rows[place])) for place in there]

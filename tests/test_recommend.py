@@ -284,6 +284,14 @@ def test_without_a_pair_the_error_is_unknown(results: Path) -> None:
     assert "error unknown, for nothing ran on two classes" in " ".join(as_text(as_page(found)).split())
 
 
+def test_what_failed_there_is_not_estimated(two: Path) -> None:
+    made(two, "strong", None, FAST)
+    found = answer(two, FAST)
+    assert "strong" not in found.names
+    assert "strong has no figure here: failed" in as_text(as_page(found))
+    assert "strong" in answer(two).names
+
+
 def test_a_time_on_a_gpu_is_not_converted(two: Path) -> None:
     made(two, "network", STRONG, SLOW, device="cuda")
     found = answer(two, FAST)

@@ -182,7 +182,7 @@ class Rehearsal:
             **os.environ,
             "PATH": f"{bin_}:{os.environ['PATH']}",
             "PYTHONPATH": str(folder / "packages"),
-            "WORDS": "--task tiny-in-ci --model dummy-uniform --model dummy-constant",
+            "ASKED": "--task tiny-in-ci --model dummy-uniform --model dummy-constant",
             "RESULTS": "leaderboard/results",
             "README_TASK": "tiny-in-ci",
             "GITHUB_OUTPUT": str(self.output),

@@ -34,7 +34,8 @@ class Recommender:
         places = list(dict.fromkeys(place.partition(" (")[0] for place in table.hardware))
         known = [place for place in places if any(row["hardware"] == place for row in ranked)]
         pairs = pairs_of(self._shelf, ranked, str(ranked[0]["ranked_by"]))
-        found = {place: candidates_on(ranked, place, self._elsewhere) for place in known}
+        # Rows without a figure stand behind the ranked ones, and say what failed where.
+        found = {place: candidates_on(table.rows, place, self._elsewhere) for place in known}
         return {
             "names": [_name(row) for row in ranked],
             "values": [[row["value"], row["low"], row["high"]] for row in ranked],
