@@ -266,8 +266,8 @@ def _difference(pair: Pair, sides: tuple[_Side, _Side], metric: str) -> tuple[Di
     if pair[0]["ranked_by"] != metric or None in values:
         return None, f"no figure of {metric} on both sides"
     if versions[0] != versions[1]:
-        told = " and ".join(", ".join(map(str, sorted(each))) for each in versions)
-        return None, f"scored by other versions of the metrics ({told})"
+        told = ", now ".join(" and ".join(map(str, sorted(each))) for each in versions)
+        return None, f"scored by other versions of the metrics: {told}"
     if metric not in MAIN_METRICS:
         return None, f"no resamples are kept of {metric}"
     found = [side.shelf.of(row["records"], metric) for side, row in zip(reversed(sides), reversed(pair), strict=True)]

@@ -20,11 +20,13 @@ _COSTS = {"latency_ms": "latency ms", "memory_gb": "memory GB", "train_s": "trai
 def as_page(found: Diff, old: str, new: str, tolerance: float) -> Page:
     """Return the verdict, what moved, what fails, what is new and gone; the folders are called as they were named."""
     moved = [each for each in found.changed if each.verdict]
-    still = [each for each in found.changed if not each.verdict]
+    still = [each for each in found.changed if each.difference and not each.verdict]
+    untested = [each for each in found.changed if not each.difference]
     sheets = [
         _changed_sheet("Moved beyond chance", moved),
         _named_sheet("Fails now", found.failing, "Why"),
-        _changed_sheet("Changed, and cannot be told from before", still),
+        _changed_sheet("Changed, and not beyond chance", still),
+        _changed_sheet("Changed, and not compared", untested),
         _costs_sheet(found),
         _named_sheet("Finishes again", found.recovered, "Failed before"),
         _named_sheet("New", found.new, "Remark"),
@@ -45,8 +47,10 @@ def verdict(found: Diff) -> list[str]:
         word = "Regression" if found.regressions else "No regression"
         moved = f"{worse} worse and {better} better beyond chance"
         lines.append(f"{word}: of {_rows(tested)} measured again, {moved}; {len(found.failing)} newly failing.")
-    rest = {"new": len(found.new), "gone": len(found.gone), "finishing again": len(found.recovered)}
-    told = [f"{count} {word}" for word, count in rest.items() if count or word == "new"]
+    unfinished = sum(each.value is None for each in found.new)
+    new = f"new ({unfinished} of them without a figure)" if unfinished else "new"
+    rest = {new: len(found.new), "gone": len(found.gone), "finishing again": len(found.recovered)}
+    told = [f"{count} {word}" for word, count in rest.items() if count or word == new]
     return [*lines, f"{', '.join([*told, f'{found.unchanged} unchanged'])}."]
 
 
@@ -86,7 +90,7 @@ def _value(value: float | None) -> str:
 def _difference(each: Changed) -> str:
     found = each.difference
     if found is None or found.difference is None:
-        return MISSING if each.old is None or each.new is None else f"{each.new - each.old:+.4f}"
+        return MISSING
     return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 

@@ -143,9 +143,11 @@ def test_a_seed_that_fails_now_is_named_though_the_row_has_a_figure(old: Path, n
 
 def test_new_gone_and_the_first_results_of_all(old: Path, new: Path, tmp_path: Path) -> None:
     Cell("fresh", WEAK).store(new)
+    Cell("stillborn", None).store(new)
     shutil.rmtree(new / "cells" / "made-up" / "weak")
     found = compare_folders(old, new)
-    assert ([each.name for each in found.new], [each.name for each in found.gone]) == (["fresh"], ["weak"])
+    assert ([each.name for each in found.new], [each.name for each in found.gone]) == (["fresh", "stillborn"], ["weak"])
+    assert "2 new (1 of them without a figure), 1 gone, 3 unchanged." in text(found)
     assert found.regressions == 0
     (tmp_path / "nothing").mkdir()
     first = compare_folders(tmp_path / "nothing", old)
@@ -205,11 +207,12 @@ def test_what_cannot_be_tested_says_why(old: Path, new: Path) -> None:
     found = compare_folders(old, new)
     assert verdicts(found) == dict.fromkeys(("strong", "weak", "steady"), "")
     assert {each.name: each.why for each in found.changed} == {
-        "strong": "scored by other versions of the metrics (1 and 2)",
+        "strong": "scored by other versions of the metrics: 1, now 2",
         "weak": "no resamples on both sides",
         "steady": "200 resamples, now 150: they do not pair",
     }
     assert found.regressions == 0
+    assert "Changed, and not compared" in text(found)
     found = compare_folders(old, new, "roc_auc_macro")
     assert "no resamples" in {each.name: each.why for each in found.changed}["steady"]
 
