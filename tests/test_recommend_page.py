@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,10 +14,13 @@ from zoobench.leaderboard.resampled import APART, TIED, UNKNOWN
 from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.recommend_form import packed
 
+from .browser import NARROW, browsing, fits, watched
 from .records import STRONG, WEAK, outcome
 from .test_recommend import FAST, made
 
-CHROMIUM = Path("/usr/bin/chromium")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 ROUNDS = 300
 
 
@@ -36,26 +39,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+def browser() -> Iterator[Browser]:
+    with browsing() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context()
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    context.close()
-    assert not complaints
+def page(browser: Browser) -> Iterator[Page]:
+    with watched(browser) as opened:
+        yield opened.page
 
 
 def address(site: Path, state: str = "", language: str = "") -> str:
@@ -103,7 +95,7 @@ ANSWERS = """cases => cases.map(({candidates, ties, budget}) =>
     JSON.parse(JSON.stringify(zoobench.recommend({candidates, ties: zoobench.recommend.unpack(ties)}, budget))))"""
 
 
-def test_python_and_the_page_agree_on_many_budgets(site: Path, page: Any) -> None:
+def test_python_and_the_page_agree_on_many_budgets(site: Path, page: Page) -> None:
     page.goto(address(site))
     cases = [drawn(seed) for seed in range(ROUNDS)]
     asked = [
@@ -122,7 +114,7 @@ def test_python_and_the_page_agree_on_many_budgets(site: Path, page: Any) -> Non
     assert sum(bool(each["nearest"]) for each in expected) > ROUNDS / 20
 
 
-def test_the_page_recommends_what_the_command_does(site: Path, page: Any) -> None:
+def test_the_page_recommends_what_the_command_does(site: Path, page: Page) -> None:
     from zoobench.leaderboard.recommend_data import ask
 
     page.goto(address(site))
@@ -148,11 +140,11 @@ def test_the_page_recommends_what_the_command_does(site: Path, page: Any) -> Non
         assert np.array_equal(np.where(ties == UNKNOWN, 2, ties), told)
 
 
-def verdict(page: Any) -> str:
+def verdict(page: Page) -> str:
     return " ".join(page.locator("#recommend-verdict").inner_text().split())
 
 
-def test_the_form_answers_as_it_is_typed_and_keeps_it_in_the_address(site: Path, page: Any) -> None:
+def test_the_form_answers_as_it_is_typed_and_keeps_it_in_the_address(site: Path, page: Page) -> None:
     page.goto(address(site))
     assert verdict(page).startswith("Best within the limits: strong,")
     assert "Take afar: 2 others cannot be told" in verdict(page)
@@ -174,7 +166,7 @@ def test_the_form_answers_as_it_is_typed_and_keeps_it_in_the_address(site: Path,
     assert "rec." not in page.url
 
 
-def test_another_machine_is_estimated_and_says_so_in_both_languages(site: Path, page: Any) -> None:
+def test_another_machine_is_estimated_and_says_so_in_both_languages(site: Path, page: Page) -> None:
     page.goto(address(site, f"rec.on={FAST}&rec.train_s=100", "es"))
     assert page.get_by_label("Entrenamiento ≤ s").input_value() == "100"
     assert page.locator("#recommend-place").input_value() == FAST
@@ -186,9 +178,9 @@ def test_another_machine_is_estimated_and_says_so_in_both_languages(site: Path, 
     assert "rec.on" not in page.url
 
 
-def test_the_form_is_reached_by_keyboard_and_accessible(site: Path, page: Any) -> None:
+def test_the_form_is_reached_by_keyboard_and_accessible(site: Path, page: Page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    page.set_viewport_size({"width": 360, "height": 800})
+    page.set_viewport_size({"width": NARROW, "height": 800})
     page.goto(address(site, "rec.latency_ms=2"))
     page.get_by_label("Latency ≤ ms").focus()
     for label in ("Memory ≤ GB", "Training ≤ s", "Parameters ≤"):
@@ -196,7 +188,7 @@ def test_the_form_is_reached_by_keyboard_and_accessible(site: Path, page: Any) -
         assert page.evaluate("document.activeElement.labels[0].innerText.trim()") == label
     page.keyboard.type("500")
     assert "Nothing is within these limits." in verdict(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert fits(page)
     for theme in ("light", "dark"):
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         found = axe.Axe().run(page, context="#recommend", options={"preload": False}).response["violations"]

@@ -114,7 +114,6 @@ def test_scripts_pass_shellcheck(tmp_path: Path) -> None:
 def commands(script: str) -> Iterator[list[str]]:
     """Yield the words behind each `zoobench` of a script, variables as what they may be."""
     text = script.replace("\\\n", " ").replace('"${words[@]}"', "quick").replace('"$RESULTS"', "results")
-    text = text.replace('"$README_TASK"', "openi-reports")
     for found in re.finditer(r"(?:^|&&|\|\||;)\s*(?:\.venv/bin/)?zoobench ([^|>;&\n]*)", text, re.MULTILINE):
         yield shlex.split(found[1])
 
@@ -132,7 +131,7 @@ def parse(words: list[str]) -> None:
 
 def test_commands_are_those_of_the_command_line() -> None:
     found = [words for script in scripts() for words in commands(script)]
-    assert {words[0] for words in found} == {"plan", "run", "results", "diff", "board", "site", "recommend"}
+    assert {words[0] for words in found} == {"plan", "run", "results", "diff", "site", "board", "recommend"}
     for words in found:
         parse(words)
     with pytest.raises(Exception, match="No such option"):
@@ -158,7 +157,7 @@ PACKAGE = {
     "my_package-0.1.dist-info/entry_points.txt": "[zoobench.tasks]\nt = my_package.tiny_task\n",
     "my_package/__init__.py": "",
 }
-README = "# Tables\n\n<!-- board: quick -->\nan older one\n<!-- end board -->\n\nAfter it.\n"
+README = "# Tables\n\n<!-- board: tiny-in-ci -->\nan older one\n<!-- end board -->\n\nAfter it.\n"
 GH = '#!/bin/sh\n[ "$1" = auth ] || { printf "%s\\n" "$@" > "$SEEN"; cat proposal/body.md >> "$SEEN"; }\n'
 
 
@@ -184,7 +183,6 @@ class Rehearsal:
             "PYTHONPATH": str(folder / "packages"),
             "ASKED": "--task tiny-in-ci --model dummy-uniform --model dummy-constant",
             "RESULTS": "leaderboard/results",
-            "README_TASK": "tiny-in-ci",
             "GITHUB_OUTPUT": str(self.output),
             "GITHUB_STEP_SUMMARY": str(self.summary),
             "SEEN": str(self.seen),
@@ -201,12 +199,14 @@ class Rehearsal:
 
     def _repository(self) -> None:
         self.repository.mkdir()
-        (self.repository / "README.md").write_text(README)
+        (self.repository / "leaderboard").mkdir()
+        for readme in ("README.md", "leaderboard/README.md"):
+            (self.repository / readme).write_text(README)
         shutil.copyfile(ROOT / ".gitignore", self.repository / ".gitignore")
         self.bash(
             f"git init -q --bare {self.origin} && git init -q -b main && git remote add origin {self.origin}\n"
             "mkdir -p leaderboard/results && zoobench run --task tiny-in-ci --model dummy-uniform --results leaderboard/results\n"
-            "printf 'before\\nplan.json\\nproposal\\nsite\\nboard.md\\n' >> .git/info/exclude\n"
+            "printf 'before\\nplan.json\\nproposal\\nsite\\n' >> .git/info/exclude\n"
             "git add -A && git -c user.name=x -c user.email=x@example.org commit -q -m start && git push -q origin main"
         )
 
@@ -254,6 +254,7 @@ def test_the_readmes_table_is_the_board(rehearsal: Rehearsal) -> None:
     text = (rehearsal.repository / "README.md").read_text()
     board = rehearsal.bash("zoobench board --task tiny-in-ci --results leaderboard/results --format md")
     assert text == README.replace("an older one\n", f"{board}\n")
+    assert (rehearsal.repository / "leaderboard" / "README.md").read_text() == text
 
 
 @pytest.mark.slow
@@ -276,7 +277,8 @@ def test_the_pull_request_holds_measurements_alone(rehearsal: Rehearsal) -> None
     assert "README.md" in pushed
     assert any(name.endswith("/record.json") for name in pushed)
     assert any(name.endswith("/probabilities.parquet") for name in pushed)
-    assert not [name for name in pushed if name != "README.md" and not name.startswith("leaderboard/results/cells/")]
+    tables = {"README.md", "leaderboard/README.md"}
+    assert not [name for name in pushed if name not in tables and not name.startswith("leaderboard/results/cells/")]
 
 
 @pytest.mark.slow
