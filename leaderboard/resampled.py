@@ -35,19 +35,25 @@ def tied_pairs(samples: Sequence[np.ndarray | None]) -> np.ndarray:
     row, None where there are none.
     """
     found = np.full((len(samples), len(samples)), UNKNOWN, dtype=np.int8)
-    whole = [each is not None and each.size > 1 and bool(np.isfinite(each).all()) for each in samples]
     for place, mine in enumerate(samples):
         found[place, place] = TIED
-        if mine is None:
-            continue
-        alike = [
-            other for other in range(place) if whole[other] and whole[place] and np.shape(samples[other]) == mine.shape
-        ]
-        quick = _quick(np.array([samples[other] for other in alike]) - mine) if alike else np.array([])
-        told = {other: int(each) for other, each in zip(alike, quick, strict=True) if each != UNKNOWN}
+        quick = _with_all(samples[:place], mine)
         for other in range(place):
-            found[place, other] = found[other, place] = told[other] if other in told else _pair(samples[other], mine)
+            told = quick[other] if other in quick else _pair(samples[other], mine)
+            found[place, other] = found[other, place] = told
     return found
+
+
+def _with_all(others: Sequence[np.ndarray | None], mine: np.ndarray | None) -> dict[int, int]:
+    """Return what counting signs says of a row with others, by their places; those that it leaves open are left out."""
+    if mine is None or mine.size < 2:
+        return {}
+    alike = {place: each for place, each in enumerate(others) if each is not None and each.shape == mine.shape}
+    if not alike:
+        return {}
+    apart = np.array(list(alike.values())) - mine
+    told = np.where(np.isfinite(apart).all(axis=1), _quick(apart), UNKNOWN)
+    return {place: int(each) for place, each in zip(alike, told, strict=True) if each != UNKNOWN}
 
 
 def _quick(apart: np.ndarray) -> np.ndarray:
