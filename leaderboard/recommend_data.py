@@ -90,18 +90,8 @@ def ask(
     """
     board = load_board(results, sort=metric)
     every = rows_of(board.frame)
-    mine = [row for row in every if row["task"] == task]
-    if not mine:
-        known = ", ".join(sorted({row["task"] for row in every}))
-        raise UserError(f"task {task!r} has no record in {results}; tasks that have: {known}")
-    rows = newest_table(mine)
-    if all(row["rank"] is None for row in rows):
-        raise UserError(f"task {task!r} has no finished record in {results}: `zoobench board --task {task}` says why")
+    rows = _rows_of_task(every, task, metric, results)
     ranked_by = str(rows[0]["ranked_by"])
-    if metric not in {None, ranked_by}:
-        raise UserError(
-            f"metric {metric!r} has no figure on {task}, which is ranked by {ranked_by!r}: leave --metric out"
-        )
     asked = hardware if here is not None and hardware == here.class_id else class_in_question(rows, hardware, every)
     root = results.expanduser().absolute()
     elsewhere = look_elsewhere(root, every, here)
@@ -117,9 +107,26 @@ def ask(
         unmeasured=unmeasured,
         elsewhere=elsewhere,
         other_hardware=tuple(sorted({row["hardware"] for row in rows} - {asked})),
-        older=len(mine) - len(rows),
+        older=sum(row["task"] == task for row in every) - len(rows),
         problems=tuple(board.problems),
     )
+
+
+def _rows_of_task(every: Sequence[Row], task: str, metric: str | None, results: Path) -> list[Row]:
+    """Return the rows of a task's newest data and folds, or say why nothing of them can be recommended."""
+    mine = [row for row in every if row["task"] == task]
+    if not mine:
+        known = ", ".join(sorted({row["task"] for row in every}))
+        raise UserError(f"task {task!r} has no record in {results}; tasks that have: {known}")
+    rows = newest_table(mine)
+    if all(row["rank"] is None for row in rows):
+        raise UserError(f"task {task!r} has no finished record in {results}: `zoobench board --task {task}` says why")
+    ranked_by = rows[0]["ranked_by"]
+    if metric not in {None, ranked_by}:
+        raise UserError(
+            f"metric {metric!r} has no figure on {task}, which is ranked by {ranked_by!r}: leave --metric out"
+        )
+    return rows
 
 
 def newest_table(rows: Sequence[Row]) -> list[Row]:
