@@ -113,6 +113,17 @@ def test_scripts_pass_shellcheck(tmp_path: Path) -> None:
     assert subprocess.run([checker, str(files[0])], capture_output=True, check=False).returncode == 1
 
 
+def test_whatever_is_asked_of_a_step_is_what_it_says() -> None:
+    """GitHub reads a name that nothing has as empty."""
+    text = (ROOT / ".github" / "workflows" / "leaderboard.yml").read_text()
+    said = {step["id"]: step.get("run", "page_url=") for _, step in steps("leaderboard") if "id" in step}
+    asked = set(re.findall(r"steps\.(\w+)\.outputs\.(\w+)", text))
+    assert {step for step, _ in asked} == set(said)
+    assert not [(step, name) for step, name in asked if f"{name}=" not in said[step]]
+    promised = set(workflow("leaderboard")["jobs"]["measure"]["outputs"])
+    assert set(re.findall(r"needs\.measure\.outputs\.(\w+)", text)) == promised
+
+
 def commands(script: str) -> Iterator[list[str]]:
     """Yield the words behind each `zoobench` of a script, variables as what they may be."""
     text = script.replace("\\\n", " ").replace('"${words[@]}"', "quick").replace('"$RESULTS"', "results")
@@ -240,7 +251,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory, tiny: Path, cache: Path)
 
 @pytest.mark.slow
 def test_only_what_is_new_is_run_and_all_of_it_is_told(rehearsal: Rehearsal) -> None:
-    assert rehearsal.outputs() == {"todo": "1", "regression": "0"}
+    assert rehearsal.outputs() == {"todo": "1", "regression": "0", "changed": "true"}
     assert "1 cells to run: --task tiny-in-ci" in rehearsal.summary.read_text()
     results = rehearsal.repository / "leaderboard" / "results"
     assert len(list(results.glob("cells/*/*/*/record.json"))) == 2
