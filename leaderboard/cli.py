@@ -28,8 +28,10 @@ from .console import (
 )
 from .curves_cli import Fractions, Picture, show_curves
 from .data_cli import data_app
+from .diff_cli import diff
 from .ensemble_cli import ensemble
 from .plan_cli import options_of, plan_like
+from .recommend_cli import recommend
 from .results_cli import results_app
 from .run_options import Address, Cache, CellsPerGpu, Engine, Jobs, MemoryGb, ShareGpus, Tf32, Threads
 from .site_cli import site_app
@@ -56,6 +58,8 @@ app.add_typer(site_app, name="site")
 app.command("ensemble")(ensemble)
 app.command("confidence")(confidence_command)
 app.command("compare")(compare)
+app.command("recommend")(recommend)
+app.command("diff")(diff)
 
 
 @app.command()

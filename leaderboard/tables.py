@@ -180,8 +180,8 @@ def _columns(done: list[Row], places: Places) -> list[Column]:
         Column("unseen", "Unseen", [_or_missing(row["unseen"], "{:.3f}".format) for row in done]),
         *(_metric(name, done) for name in metrics),
         Column("fit_s", "Fit\ns", _fit(done)),
-        Column("latency_p50_ms", "Latency\nms", [_or_missing(row["latency_p50_ms"], _figure) for row in done]),
-        Column("memory_gb", "Memory\nGB", [_or_missing(row["memory_gb"], _figure) for row in done]),
+        Column("latency_p50_ms", "Latency\nms", [_or_missing(row["latency_p50_ms"], short_figure) for row in done]),
+        Column("memory_gb", "Memory\nGB", [_or_missing(row["memory_gb"], short_figure) for row in done]),
         Column("hardware", "On", [_place(row, places) for row in done], right=False),
     ]
     silent = {"seeds": {"1"}, "hardware": {""}}
@@ -211,10 +211,10 @@ def _value(row: Row) -> str:
 
 def _fit(done: list[Row]) -> list[str]:
     blank = " " if any(row["beside"] for row in done) else ""
-    return [_or_missing(row["fit_s"], _figure) + (SHARED if row["beside"] else blank) for row in done]
+    return [_or_missing(row["fit_s"], short_figure) + (SHARED if row["beside"] else blank) for row in done]
 
 
-def _figure(value: float) -> str:
+def short_figure(value: float) -> str:
     """Return a time or a size to about three digits."""
     decimals = next((digits for limit, digits in ((1, 3), (10, 2), (100, 1)) if value < limit), 0)
     return f"{value:.{decimals}f}"

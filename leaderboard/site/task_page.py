@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...benchmarks.metrics import METRICS
@@ -14,6 +14,7 @@ from ..tables import Row
 from .compare_page import path_of as compare_path
 from .core import Page, Site, Table
 from .names import file_name
+from .recommend_form import Recommender
 from .task_columns import cells, columns_of
 from .wording import say
 
@@ -45,9 +46,10 @@ def paths(site: Site) -> Iterable[str]:
 
 def pages(site: Site) -> Iterator[Page]:
     """Yield a page for each table."""
-    curves = _curves(site)
+    curves, recommender = _curves(site), Recommender(site)
     for table in site.tables:
-        yield _page(site, table, curves.get(_key(table), []))
+        page = _page(site, table, curves.get(_key(table), []))
+        yield replace(page, data={**page.data, "recommend": recommender.form(table)})
 
 
 def _page(site: Site, table: Table, curves: Sequence[Curve]) -> Page:
@@ -76,7 +78,7 @@ def _page(site: Site, table: Table, curves: Sequence[Curve]) -> Page:
             "compare_path": compare_path(table),
         },
         data={"metric": METRICS[first["ranked_by"]].title, "costs": COSTS, **_points(table)},
-        scripts=("task.js",),
+        scripts=("task.js", "recommend.js", "recommend_form.js"),
         figures=figures,
         charts=True,
     )

@@ -1,0 +1,75 @@
+"""The bootstrap resamples that stand beside records, found by the rows of a board and held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from . import rank
+from .frame import mean_replicates
+
+TIED, APART, UNKNOWN = 1, 0, -1
+"""What resamples say of a pair: the interval of the difference holds 0; it does not; there are none that pair."""
+
+
+class Shelf:
+    """The resamples of the rows of a board, found by the paths of their records."""
+
+    def __init__(self, root: Path, rows: Iterable[Mapping[str, object]]) -> None:
+        self._root = root
+        self._attempts = {str(row["path"]): str(row["attempt"]) for row in rows if row["status"] == "ok"}
+
+    def of(self, records: str, metric: str) -> np.ndarray | None:
+        """Return the resamples (resamples,) of a row's metric; `records` as the board's column has it."""
+        paths = [path for path in records.split(";") if path in self._attempts]
+        folders = [self._root / Path(path).parent / self._attempts[path] for path in paths]
+        return (mean_replicates(folders) or {}).get(metric) if folders else None
+
+
+def tied_pairs(samples: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return what paired resamples say of every pair of rows, (rows, rows) int8 of `TIED`, `APART`, `UNKNOWN`.
+
+    Tied is what `rank.tied_with_best` calls so, and a row with itself. `samples` has the resamples (resamples,) of each
+    row, None where there are none.
+    """
+    found = np.full((len(samples), len(samples)), UNKNOWN, dtype=np.int8)
+    for place, mine in enumerate(samples):
+        found[place, place] = TIED
+        quick = _with_all(samples[:place], mine)
+        for other in range(place):
+            told = quick[other] if other in quick else _pair(samples[other], mine)
+            found[place, other] = found[other, place] = told
+    return found
+
+
+def _with_all(others: Sequence[np.ndarray | None], mine: np.ndarray | None) -> dict[int, int]:
+    """Return what counting signs says of a row with others, by their places; those that it leaves open are left out."""
+    if mine is None or mine.size < 2:
+        return {}
+    alike = {place: each for place, each in enumerate(others) if each is not None and each.shape == mine.shape}
+    if not alike:
+        return {}
+    apart = np.array(list(alike.values())) - mine
+    told = np.where(np.isfinite(apart).all(axis=1), _quick(apart), UNKNOWN)
+    return {place: int(each) for place, each in zip(alike, told, strict=True) if each != UNKNOWN}
+
+
+def _quick(apart: np.ndarray) -> np.ndarray:
+    """Return which differences (rows, resamples) tie, by counting their signs; `UNKNOWN` where that is too close.
+
+    Between the two resamples around a bound the sign of the bound is a matter of interpolation: 200 rows are 20,000
+    pairs, and to sort the resamples of each takes a hundred times as long.
+    """
+    below = int((1 - rank.LEVEL) / 2 * (apart.shape[1] - 1))
+    counts = np.stack([(apart <= 0).sum(axis=1), (apart >= 0).sum(axis=1)])
+    held, missed = (counts >= below + 3).all(axis=0), (counts <= below).any(axis=0)
+    return np.where(held, TIED, np.where(missed, APART, UNKNOWN))
+
+
+def _pair(one: np.ndarray | None, other: np.ndarray | None) -> int:
+    if one is None or other is None:
+        return UNKNOWN
+    low, high = rank.difference_interval(one, other)
+    return UNKNOWN if np.isnan(low) else int(low <= 0 <= high)
