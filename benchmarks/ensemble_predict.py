@@ -16,10 +16,11 @@ from .store import ARTEFACT, RECORD, Stored, read_record
 
 
 def predictor_of(
-    stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0
+    stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0, *, serving: bool = False
 ) -> Predictor | EnsemblePredictor:
-    """Return what answers for a record, its logits divided by `temperature`: a stored model, or an ensemble of such."""
-    return (EnsemblePredictor if stored.record.mode == "ensemble" else Predictor)(stored, plugins, temperature)
+    """Return what answers for a record: a stored model, or an ensemble of such; see `Predictor`."""
+    made = EnsemblePredictor if stored.record.mode == "ensemble" else Predictor
+    return made(stored, plugins, temperature, serving=serving)
 
 
 class EnsemblePredictor:
@@ -31,8 +32,8 @@ class EnsemblePredictor:
         Its record; the members' stand in the same results folder.
     plugins
         The plug-in files that their models came from.
-    temperature
-        Divides the logits of the ensemble's answer (see `answers_of`).
+    temperature, serving
+        Divides the logits of the ensemble's answer (see `answers_of`); for the members, see `Predictor`.
 
     Raises
     ------
@@ -40,7 +41,9 @@ class EnsemblePredictor:
         If a member's model is not there any more, or was trained anew since, or two need different Keras backends.
     """
 
-    def __init__(self, stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0) -> None:
+    def __init__(
+        self, stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0, *, serving: bool = False
+    ) -> None:
         self.record, self._temperature = stored.record, temperature
         cells = stored.path.parents[2]
         found = [
@@ -53,13 +56,16 @@ class EnsemblePredictor:
             )
         # Keras last: its backend must not be imported before torch (see the servers of cells).
         found.sort(key=lambda each: each[1].record.framework == "keras")
-        self._members = [(weight, Predictor(cell, plugins)) for weight, cell in found]
+        self._members = [(weight, Predictor(cell, plugins, serving=serving)) for weight, cell in found]
 
     def __call__(self, inputs: Sequence[str] | Texts | Images) -> list[Answer]:
         """Return one answer an input, in order; errors as of `Predictor`."""
+        return answers_of(self.record, self.probabilities(inputs), self._temperature)
+
+    def probabilities(self, inputs: Sequence[str] | Texts | Images) -> np.ndarray:
+        """Return the (n, labels) float32 probabilities of inputs: the weighted mean of the members'."""
         parts = [weight * member.probabilities(inputs).astype(np.float64) for weight, member in self._members]
-        mean = np.sum(parts, axis=0).clip(0, 1).astype(np.float32)
-        return answers_of(self.record, mean, self._temperature)
+        return np.sum(parts, axis=0).clip(0, 1).astype(np.float32)
 
 
 def _model_of(ensemble: Record, share: Share, cells: Path) -> Stored:

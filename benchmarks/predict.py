@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from ..datasets.support.texts import Texts
 from ..zoo import adapter
 from ..zoo.core import MODELS, Context, split_name
 from ..zoo.features import FeatureCache
+from ..zoo.word_weights import Weighed, weigh
 from .calibration import scale
 from .engines.quiet import prepare_process
 from .metrics import METRICS
@@ -61,15 +63,20 @@ class Predictor:
     temperature
         Divides the logits of what is answered. Decisions are made before, by the thresholds as they were fitted:
         the same as to move the thresholds through the same map.
+    serving
+        Asked again and again in a process of many threads: it forks no processes, and keeps nothing of the texts.
     """
 
-    def __init__(self, stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0) -> None:
+    def __init__(
+        self, stored: Stored, plugins: Sequence[Path] = (), temperature: float = 1.0, *, serving: bool = False
+    ) -> None:
         record = self.record = stored.record
         model = MODELS.get(record.model)
         prepare_process(model.card, record.config)
         # What it was trained on: the task of today may have other labels, in another order.
         card = dataclasses.replace(task_of(record).card, labels=tuple(record.labels), kind=record.kind)
-        context = Context(card, record.seed, "cpu", os.cpu_count() or 1, FeatureCache())
+        self._features, self._serving = FeatureCache(), serving
+        context = Context(card, record.seed, "cpu", 1 if serving else os.cpu_count() or 1, self._features)
         built = model.build(record.config, context)
         names = (model.module, *(import_plugin(path).__name__ for path in plugins))
         self._card = card
@@ -89,7 +96,8 @@ class Predictor:
     def probabilities(self, inputs: Sequence[str] | Texts | Images) -> np.ndarray:
         """Return the (n, labels) float32 probabilities of inputs; errors as above."""
         X = inputs if isinstance(inputs, Images) else np.asanyarray(inputs, dtype=object)
-        found = np.asarray(adapter.probabilities(self._estimator, X, self._card), dtype=np.float32)
+        with self._features.bypass() if self._serving else contextlib.nullcontext():
+            found = np.asarray(adapter.probabilities(self._estimator, X, self._card), dtype=np.float32)
         if reason := refuse(self._card.kind, found, len(X), len(self._card.labels)):
             raise UserError(f"model {self.record.model}: {reason}")
         return found
@@ -105,6 +113,10 @@ class Predictor:
         if not hasattr(self._estimator, "grad_cam"):
             raise UserError(f"model {self.record.model} cannot tell where it looked: take a convolutional network")
         return np.asarray(self._estimator.grad_cam(images, self._card.labels.index(label)), dtype=np.float32)
+
+    def weigh(self, text: str) -> Weighed | None:
+        """Return what each word of a text adds to each label; None of a model that is no weighted sum of words."""
+        return weigh(self._estimator, text, len(self._card.labels))
 
 
 def answers_of(record: Record, found: np.ndarray, temperature: float = 1.0) -> list[Answer]:

@@ -8,6 +8,7 @@ each row tells whether the row is whole. Neither a build nor a reader holds more
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 import warnings
@@ -37,6 +38,9 @@ SMALLEST = 8
 """Pixels; an image with a shorter side is a mistake (a placeholder, a tracking pixel), not a picture."""
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 """What is decoded. PIL knows more, among them formats that hand the file to another program."""
+
+SENT = ("PNG", "JPEG", "WEBP")
+"""What is decoded of strangers: a decoder less is a hole less."""
 
 _DONE = "store.json"
 _DIGEST = 16
@@ -338,6 +342,31 @@ def read_image(path: Path, side: int) -> np.ndarray:
     """
     with _Decoder([ImageFile(path)], lambda index: "") as decoder:
         return decoder.each([0], lambda image: _square(image, side))[0]
+
+
+class TooLargeError(UserError):
+    """An image has more pixels than whoever asked lets decode."""
+
+
+def decode_image(content: bytes, side: int, most_pixels: int) -> np.ndarray:
+    """Return an image that somebody sent as the store would hold it: (side, side) uint8 in grey.
+
+    Of formats only `SENT` are looked at, and nothing is decoded before its size is known.
+
+    Raises
+    ------
+    UserError
+        In one line, where it is damaged or no image; `TooLargeError` where it has more than `most_pixels`.
+    """
+    from PIL import Image
+
+    with _told(ImageFile(Path("sent")), ""), Image.open(io.BytesIO(content), formats=SENT) as image:
+        pixels = image.width * image.height
+        if min(image.size) < SMALLEST:
+            raise ValueError(f"it has {image.width} by {image.height} pixels, and {SMALLEST} a side are the least")
+        if pixels <= most_pixels:
+            return _square(image, side)
+    raise TooLargeError(f"the image has {pixels:,} pixels, and {most_pixels:,} are the most: send a smaller one")
 
 
 def _longest(image: Image.Image) -> int:

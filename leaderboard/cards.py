@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,16 @@ from ..zoo.settings import within
 if TYPE_CHECKING:
     from ..benchmarks.gpus import VisibleGpu
     from ..benchmarks.hardware import Hardware
+
+
+def task_cards() -> Mapping[str, TaskCard]:
+    """Return the card of every registered task, by name."""
+    return {name: task.card for name, task in TASKS.entries().items()}
+
+
+def model_cards() -> Mapping[str, ModelCard]:
+    """Return the card of every registered model, by name."""
+    return {name: model.card for name, model in MODELS.entries().items()}
 
 
 def task_table(cards: Sequence[TaskCard]) -> RenderableType:

@@ -34,6 +34,7 @@ from .plan_cli import options_of, plan_like
 from .recommend_cli import recommend
 from .results_cli import results_app
 from .run_options import Address, Cache, CellsPerGpu, Engine, Jobs, MemoryGb, ShareGpus, Tf32, Threads
+from .serve_cli import serve
 from .site_cli import site_app
 from .study_cli import Pruner, Storage, Trials, TuneTime, study
 
@@ -60,6 +61,7 @@ app.command("confidence")(confidence_command)
 app.command("compare")(compare)
 app.command("recommend")(recommend)
 app.command("diff")(diff)
+app.command("serve")(serve)
 
 
 @app.command()

@@ -1,0 +1,141 @@
+"""The addresses of the API."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from importlib.metadata import version
+from ...datasets.core import Kind, Modality
+from .answering import Desk
+from .forms import check_texts, read_question, texts_of
+from .guard import API_VERSION
+from .listing import MOST, chosen, model_items, part, result_items, task_items
+from .refusals import PlainJSON
+from .schema import (
+    ASKS,
+    LISTS,
+    Health,
+    ImageQuestion,
+    ModelItem,
+    Page,
+    Prediction,
+    Probability,
+    Question,
+    Ranked,
+    TaskItem,
+)
+
+Offset = Annotated[int, Query(ge=0, le=10**9)]
+Limit = Annotated[int, Query(ge=1, le=MOST)]
+Word = Annotated[str | None, Query(max_length=200)]
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Question"}},
+        "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ImageQuestion"}},
+    },
+}
+FORMS = (Question, ImageQuestion)
+"""What a body may be: named in the API's description by hand, since a route that reads two types declares none."""
+
+
+def router_of(desk: Desk) -> APIRouter:
+    """Return the API's addresses, which answer from `desk`."""
+    router = APIRouter(default_response_class=PlainJSON)
+    _add_lists(router, desk)
+    _add_predictions(router, desk)
+    started = time.monotonic()
+
+    @router.get("/health", responses={200: {"model": Health}, **LISTS}, summary="Whether the server answers")
+    async def health() -> PlainJSON:
+        catalogue = await desk.folder.now()
+        loaded = [
+            {
+                **{"task": each.record.task_name, "model": each.record.model, "record": each.record.key},
+                **{"answered": each.queue.answered, "batches": each.queue.batches},
+            }
+            for each in desk.shelf
+        ]
+        told = {"status": "ok", "version": version("zoobench"), "api_version": API_VERSION}
+        limits = {name: getattr(desk.settings.limits, name) for name in desk.settings.limits.__dataclass_fields__}
+        more = {"uptime_s": round(time.monotonic() - started, 3), "rows": len(catalogue.board)}
+        return PlainJSON({**told, **more, "loaded": loaded, "limits": limits})
+
+    return router
+
+
+def _add_lists(router: APIRouter, desk: Desk) -> None:
+    @router.get("/tasks", responses={200: {"model": Page[TaskItem]}, **LISTS}, summary="Tasks")
+    async def tasks(
+        name: Word = None,
+        kind: Kind | None = None,
+        modality: Modality | None = None,
+        answering: Annotated[Word, Query(description="only tasks that this stored model can answer")] = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> PlainJSON:
+        items = task_items(await desk.folder.now())
+        found = chosen(items, name=name, kind=kind, modality=modality, answering=answering)
+        return PlainJSON(part(found, offset, limit))
+
+    @router.get("/models", responses={200: {"model": Page[ModelItem]}, **LISTS}, summary="Models")
+    async def models(
+        name: Word = None,
+        kind: Kind | None = None,
+        modality: Word = None,
+        framework: Word = None,
+        answers: Annotated[Word, Query(description="only models of which a stored one answers this task")] = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> PlainJSON:
+        items = model_items(await desk.folder.now())
+        found = chosen(items, name=name, kinds=kind, modality=modality, framework=framework, answers=answers)
+        return PlainJSON(part(found, offset, limit))
+
+    @router.get("/results", responses={200: {"model": Page[dict[str, Any]]}, **LISTS}, summary="Rows of the board")
+    async def results(
+        task: Word = None,
+        model: Word = None,
+        preset: Word = None,
+        mode: Word = None,
+        status: Word = None,
+        hardware: Word = None,
+        framework: Word = None,
+        fields: Annotated[str, Query(max_length=2000, description="columns, joined by commas; all without it")] = "",
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> PlainJSON:
+        wanted = {"task": task, "model": model, "preset": preset, "mode": mode, "status": status}
+        frame = (await desk.folder.now()).board
+        for name, value in {**wanted, "hardware": hardware, "framework": framework}.items():
+            if value is not None:
+                frame = frame[frame[name] == value]
+        names = [each for each in fields.split(",") if each]
+        return PlainJSON(part(frame, offset, limit, lambda held: result_items(held, names)))  # type: ignore[arg-type]
+
+
+def _add_predictions(router: APIRouter, desk: Desk) -> None:
+    limits = desk.settings.limits
+
+    @router.get("/predict", responses={200: {"model": Ranked}, **ASKS}, summary="Labels of a text, from a probability on")
+    async def rank(
+        task: Annotated[str, Query(min_length=1, max_length=200)],
+        text: Annotated[str, Query()],
+        min_probability: Annotated[Probability, Query()] = 0.1,
+        model: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    ) -> PlainJSON:
+        question = Question(task=task, text=text, model=model, min_probability=min_probability)
+        check_texts(texts_of(question), limits)
+        return PlainJSON(await desk.rank(question))
+
+    @router.post(
+        "/predict",
+        responses={200: {"model": Prediction}, **ASKS},
+        openapi_extra={"requestBody": _BODY},
+        summary="Labels above their thresholds, or uncertain: of texts, or of an image",
+    )
+    async def predict(request: Request) -> PlainJSON:
+        return PlainJSON(await desk.predict(*await read_question(request, limits)))

@@ -1,0 +1,76 @@
+"""The process: a socket that is its own, and uvicorn, which ends when its open requests have."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from ...datasets.support.errors import UserError
+from .app import create_app
+from .settings import Settings
+
+GRACE_SECONDS = 30
+"""How long open requests may take once the server was asked to stop."""
+
+
+def serve(settings: Settings, host: str, port: int, tell: Callable[[str], None]) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; what was asked before is answered still.
+
+    Parameters
+    ----------
+    port
+        0 takes a free one.
+    tell
+        Is called with the server's address when it takes requests.
+
+    Raises
+    ------
+    UserError
+        If the port is taken or not to be had, or the results cannot be read.
+    """
+    listening = listen(host, port)
+    with contextlib.closing(listening):
+        app = create_app(settings)
+        logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        tell(address_of(listening, host))
+        # uvicorn stops in order at a signal, and then raises it again as if it had not.
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; UserError where that cannot be."""
+    try:
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(place)
+        listening.listen(2048)
+    except OverflowError as error:
+        raise UserError(f"port {port} is none: give 0 (any free one) to 65535") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} of {host} is taken: give another with --port (0 takes a free one)") from error
+        raise UserError(f"{host}, port {port} cannot be listened on ({error.strerror}): give --host, --port") from error
+    return listening
+
+
+def address_of(listening: socket.socket, host: str) -> str:
+    """Return the address that a browser on this machine takes."""
+    port = listening.getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
