@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..datasets.support.errors import UnavailableError
-from .console import Names, Plugins, Results, load_plugins, warn
+from .console import Names, Plugins, Results, warn
 
 
 def serve(
@@ -20,6 +20,9 @@ def serve(
         typer.Option(metavar="DIR", help="Serve the site that `zoobench site build --out DIR` made, too."),
     ] = None,
     plugin: Plugins = None,
+    task: Annotated[
+        Names, typer.Option(metavar="FILE.toml", help="Table of your own whose models shall answer; repeatable.")
+    ] = None,
     allow_host: Annotated[
         Names, typer.Option(help="Name by which clients reach this server; repeatable ('*': any).")
     ] = None,
@@ -39,6 +42,7 @@ def serve(
     SIGTERM and Ctrl-C stop it when open requests are answered; exit status 0.
     """
     from ..benchmarks.options import default_results
+    from ..datasets.own import registered
     from ..zoo.core import missing_modules
 
     if missing := missing_modules(("fastapi", "uvicorn", "python_multipart")):
@@ -46,7 +50,8 @@ def serve(
     from .serve import server
     from .serve.settings import ANYWHERE, Batching, Limits, Settings
 
-    load_plugins(plugin)
+    for path in task or []:
+        registered(path)
     limits = Limits(max_body_mb, max_text, max_texts, max_pixels, timeout, max_waiting)
     named = () if host in ANYWHERE else (host.lower(),)
     settings = Settings(

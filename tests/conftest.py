@@ -149,6 +149,25 @@ def tunable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def stored_models(tmp_path_factory: pytest.TempPathFactory, cache: Path, tiny: Path) -> Any:
+    """The models that tests of `zoobench serve` ask: of words on both tiny tasks, and a made-up one of images."""
+    from zoobench.benchmarks import run
+
+    from .serving import Stored
+    from .test_explain import LOOKING
+    from .test_image_tasks import write_squares
+
+    folder = tmp_path_factory.mktemp("serving")
+    squares = write_squares(folder, LOOKING)
+    results = folder / "results"
+    run(
+        task=["tiny", "tiny-classes"], model=["tfidf-logreg", "dummy-uniform"], plugin=tiny, results=results, quiet=True
+    )
+    run(task="seen-squares", model=["viewer", "eyeless"], plugin=squares, results=results, quiet=True)
+    return Stored(results, (tiny, squares))
+
+
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A raw file beside a cache of this test alone."""

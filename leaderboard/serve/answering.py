@@ -148,7 +148,8 @@ class Desk:
         if isinstance(first, str):
             found = {"influence": await loaded.queue.alone(lambda: _influence(loaded, first, labels))}
         else:
-            found = {"heat": await loaded.queue.alone(lambda: _heat(loaded, first, labels)), "image": _grey(first.pixels)}
+            heat = await loaded.queue.alone(lambda: _heat(loaded, first, labels))
+            found = {"heat": heat, "image": _data_url(first.pixels)}
         if None in found.values():
             remarks.append(f"{loaded.record.model} cannot tell what its answer rests on")
         return {**found, "remarks": remarks}
@@ -218,10 +219,6 @@ def _overlay(heat: np.ndarray) -> str:
     colours = colormaps["inferno"](heat)
     colours[..., 3] = 0.6 * heat
     return _data_url((255 * colours).astype(np.uint8))
-
-
-def _grey(pixels: np.ndarray) -> str:
-    return _data_url(pixels)
 
 
 def _data_url(pixels: np.ndarray) -> str:

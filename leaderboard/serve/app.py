@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from ...benchmarks.options import load_plugin
 from .answering import Desk
 from .forms import in_words
 from .guard import API_VERSION, Guard
@@ -36,6 +37,8 @@ def create_app(settings: Settings) -> Guard:
     UserError
         If the results folder is missing or has no record.
     """
+    for path in settings.plugins:
+        load_plugin(path)
     desk = Desk(settings)
 
     @contextlib.asynccontextmanager

@@ -38,8 +38,8 @@ class Catalogue:
 
     Attributes
     ----------
-    board
-        The rows of `zoobench board`.
+    board, records
+        The rows of `zoobench board`, and how many records there are.
     answering
         By task, with its protocol, the models that can answer it, as ``NAME`` and ``NAME@PRESET``.
     """
@@ -48,6 +48,7 @@ class Catalogue:
     tasks: Mapping[str, TaskCard]
     models: Mapping[str, ModelCard]
     board: pd.DataFrame
+    records: int
     answering: Mapping[str, Sequence[str]]
     _found: dict[tuple[str, str], Stored] = field(default_factory=dict)
 
@@ -122,7 +123,7 @@ def look(settings: Settings) -> Catalogue:
     board = load_board(settings.results)
     tasks, models = task_cards(), model_cards()
     rows = index.read_rows(folder_of_results(settings.results)).frame
-    return Catalogue(settings, tasks, models, board.frame, _answering(settings, rows, tasks, models))
+    return Catalogue(settings, tasks, models, board.frame, len(rows), _answering(settings, rows, tasks, models))
 
 
 def _stamps(settings: Settings) -> Mapping[str, Any]:

@@ -115,7 +115,7 @@ def _number(name: str, word: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise RefusalError(422, "invalid", f"{name}: {ascii(word[:40])} is no number")
+        raise RefusalError(422, "invalid", f"{name}: {word[:40]!a} is no number")
     return value
 
 

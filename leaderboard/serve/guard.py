@@ -66,7 +66,8 @@ class Guard:
         host = headers.get("host", "")
         if not self._settings.knows_host(host_name(host)):
             what = "no host" if not host else "a host that this server does not go by"
-            raise RefusalError(421, "unknown_host", f"the request names {what}: start the server with --allow-host NAME")
+            message = f"the request names {what}: start the server with --allow-host NAME"
+            raise RefusalError(421, "unknown_host", message)
         origin = headers.get("origin")
         if origin is not None and _place(origin) != host.lower():
             raise RefusalError(403, "other_origin", "pages of other origins are not answered (CORS is closed)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from ...datasets.core import TaskCard
     from .catalogue import Catalogue
-
-MOST = 200
-"""Items of a part."""
+    from .schema import Part
 
 
 def task_items(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -67,7 +65,7 @@ def result_items(frame: pd.DataFrame, fields: Sequence[str]) -> list[dict[str, A
         If the board has no column of a name in `fields`.
     """
     if strange := [name for name in fields if name not in COLUMNS]:
-        raise RefusalError(422, "invalid", f"fields: the board has no column {ascii(strange[0][:80])}")
+        raise RefusalError(422, "invalid", f"fields: the board has no column {strange[0][:80]!a}")
     chosen = frame[list(dict.fromkeys(fields))] if fields else frame
     names = list(chosen.columns)
     columns = [chosen[name].to_numpy(dtype=object).tolist() for name in names]
@@ -83,16 +81,15 @@ def _plain(value: Any) -> Any:
     return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
-def part(items: Sequence[Any], offset: int, limit: int, make: Callable[[Any], Any] | None = None) -> dict[str, Any]:
-    """Return a part of a list in the form of `schema.Page`; `make` turns a part of a frame into items."""
-    held = items[offset : offset + limit]
-    return {"total": len(items), "offset": offset, "limit": limit, "items": make(held) if make else held}
+def part(items: Any, asked: Part, make: Callable[[Any], Any] = list) -> dict[str, Any]:
+    """Return a part of a list or frame in the form of `schema.Page`; `make` turns what it holds into items."""
+    held = items[asked.offset : asked.offset + asked.limit]
+    return {"total": len(items), "offset": asked.offset, "limit": asked.limit, "items": make(held)}
 
 
-def chosen(items: Sequence[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
-    """Return the items whose fields have the wanted values, or hold them where they are lists; None wants anything."""
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    return [item for item in items if all(_is(item[name], value) for name, value in asked.items())]
+def chosen(items: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the items whose fields have the wanted values, or hold them where they are lists."""
+    return [item for item in items if all(_is(item[name], value) for name, value in wanted.items())]
 
 
 def _is(found: Any, wanted: Any) -> bool:

@@ -47,7 +47,9 @@ def images_of(shots: Sequence[Shot]) -> Images:
 class Loaded:
     """A stored model in memory, with its queue."""
 
-    def __init__(self, stored: Stored, predictor: Predictor | EnsemblePredictor, pool: Executor, told: Settings) -> None:
+    def __init__(
+        self, stored: Stored, predictor: Predictor | EnsemblePredictor, pool: Executor, told: Settings
+    ) -> None:
         self.record, self._predictor = stored.record, predictor
         self.queue = Batcher(self._probabilities, pool, told.batching, told.limits.waiting)
 
@@ -123,7 +125,7 @@ class Loader:
             # One backend a process: Keras settles it when it is imported.
             backend = str(record.config.get("backend", "tensorflow"))
             if self._keras not in {"", backend}:
-                raise UserError(f"this server runs Keras on {self._keras}, and the model needs {backend}: start another")
+                raise UserError(f"this server runs Keras on {self._keras}, the model needs {backend}: start another")
             self._keras = backend
         predictor = predictor_of(stored, self._settings.plugins, serving=True)
         return Loaded(stored, predictor, self._pool, self._settings)

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from importlib.metadata import version
-from ...datasets.core import Kind, Modality
 from .answering import Desk
 from .forms import check_texts, read_question, texts_of
 from .guard import API_VERSION
-from .listing import MOST, chosen, model_items, part, result_items, task_items
+from .listing import chosen, model_items, part, result_items, task_items
 from .refusals import PlainJSON
 from .schema import (
     ASKS,
     LISTS,
     Health,
     ImageQuestion,
+    ModelFilter,
     ModelItem,
     Page,
     Prediction,
     Probability,
     Question,
     Ranked,
+    ResultFilter,
+    TaskFilter,
     TaskItem,
 )
 
-Offset = Annotated[int, Query(ge=0, le=10**9)]
-Limit = Annotated[int, Query(ge=1, le=MOST)]
-Word = Annotated[str | None, Query(max_length=200)]
 _BODY = {
     "required": True,
     "content": {
@@ -69,58 +68,28 @@ def router_of(desk: Desk) -> APIRouter:
 
 def _add_lists(router: APIRouter, desk: Desk) -> None:
     @router.get("/tasks", responses={200: {"model": Page[TaskItem]}, **LISTS}, summary="Tasks")
-    async def tasks(
-        name: Word = None,
-        kind: Kind | None = None,
-        modality: Modality | None = None,
-        answering: Annotated[Word, Query(description="only tasks that this stored model can answer")] = None,
-        offset: Offset = 0,
-        limit: Limit = 50,
-    ) -> PlainJSON:
+    async def tasks(asked: Annotated[TaskFilter, Query()]) -> PlainJSON:
         items = task_items(await desk.folder.now())
-        found = chosen(items, name=name, kind=kind, modality=modality, answering=answering)
-        return PlainJSON(part(found, offset, limit))
+        return PlainJSON(part(chosen(items, asked.wanted()), asked))
 
     @router.get("/models", responses={200: {"model": Page[ModelItem]}, **LISTS}, summary="Models")
-    async def models(
-        name: Word = None,
-        kind: Kind | None = None,
-        modality: Word = None,
-        framework: Word = None,
-        answers: Annotated[Word, Query(description="only models of which a stored one answers this task")] = None,
-        offset: Offset = 0,
-        limit: Limit = 50,
-    ) -> PlainJSON:
+    async def models(asked: Annotated[ModelFilter, Query()]) -> PlainJSON:
         items = model_items(await desk.folder.now())
-        found = chosen(items, name=name, kinds=kind, modality=modality, framework=framework, answers=answers)
-        return PlainJSON(part(found, offset, limit))
+        return PlainJSON(part(chosen(items, asked.wanted()), asked))
 
     @router.get("/results", responses={200: {"model": Page[dict[str, Any]]}, **LISTS}, summary="Rows of the board")
-    async def results(
-        task: Word = None,
-        model: Word = None,
-        preset: Word = None,
-        mode: Word = None,
-        status: Word = None,
-        hardware: Word = None,
-        framework: Word = None,
-        fields: Annotated[str, Query(max_length=2000, description="columns, joined by commas; all without it")] = "",
-        offset: Offset = 0,
-        limit: Limit = 50,
-    ) -> PlainJSON:
-        wanted = {"task": task, "model": model, "preset": preset, "mode": mode, "status": status}
+    async def results(asked: Annotated[ResultFilter, Query()]) -> PlainJSON:
         frame = (await desk.folder.now()).board
-        for name, value in {**wanted, "hardware": hardware, "framework": framework}.items():
-            if value is not None:
-                frame = frame[frame[name] == value]
-        names = [each for each in fields.split(",") if each]
-        return PlainJSON(part(frame, offset, limit, lambda held: result_items(held, names)))  # type: ignore[arg-type]
+        for name, value in asked.wanted().items():
+            frame = frame[frame[name] == value]
+        names = [each for each in asked.fields.split(",") if each]
+        return PlainJSON(part(frame, asked, lambda held: result_items(held, names)))
 
 
 def _add_predictions(router: APIRouter, desk: Desk) -> None:
     limits = desk.settings.limits
 
-    @router.get("/predict", responses={200: {"model": Ranked}, **ASKS}, summary="Labels of a text, from a probability on")
+    @router.get("/predict", responses={200: {"model": Ranked}, **ASKS}, summary="Labels of a text by probability")
     async def rank(
         task: Annotated[str, Query(min_length=1, max_length=200)],
         text: Annotated[str, Query()],

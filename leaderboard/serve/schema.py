@@ -34,6 +34,9 @@ ASKS: dict[int | str, dict[str, Any]] = {
 }
 
 
+Word = Annotated[str | None, Field(max_length=200)]
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -68,6 +71,51 @@ class ImageQuestion(_Form):
     explain: bool = Field(False, description="where the model looked, for a convolutional network (Grad-CAM)")
 
 
+class Part(BaseModel):
+    """What part of a list is asked for; unknown names are ignored, as queries have it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: int = Field(0, ge=0, le=10**9)
+    limit: int = Field(50, ge=1, le=200)
+
+    def wanted(self) -> dict[str, Any]:
+        """Return the values that items must have, by field."""
+        return self.model_dump(exclude={"offset", "limit", "fields"}, exclude_none=True)
+
+
+class TaskFilter(Part):
+    """Which tasks are listed; without a value any."""
+
+    name: Word = None
+    kind: Kind | None = None
+    modality: Modality | None = None
+    answering: Word = Field(None, description="only tasks that a stored model of this name can answer")
+
+
+class ModelFilter(Part):
+    """Which models are listed; without a value any."""
+
+    name: Word = None
+    kinds: Kind | None = None
+    modality: Word = None
+    framework: Word = None
+    answers: Word = Field(None, description="only models of which a stored one can answer this task")
+
+
+class ResultFilter(Part):
+    """Which rows of the board are listed; without a value any."""
+
+    task: Word = None
+    model: Word = None
+    preset: Word = None
+    mode: Word = None
+    status: Word = None
+    hardware: Word = None
+    framework: Word = None
+    fields: str = Field("", max_length=2000, description="columns, joined by commas; all without it")
+
+
 class LabelProbability(_Form):
     """A label and its probability."""
 
@@ -91,7 +139,7 @@ class OneAnswer(_Form):
     probabilities: list[Decision] = Field(description="all labels, most probable first")
 
 
-class Word(_Form):
+class WordAdded(_Form):
     """A word of the text, from character `start` to `end` (Unicode code points), and what it adds to the log odds."""
 
     start: int
@@ -104,7 +152,7 @@ class Influence(_Form):
 
     label: str
     rest: float
-    words: list[Word]
+    words: list[WordAdded]
 
 
 class Heat(_Form):

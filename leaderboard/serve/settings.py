@@ -92,7 +92,7 @@ class Settings:
         if self.models < 1 or self.threads < 1:
             raise UserError(f"{self.models} models in {self.threads} threads cannot answer: give 1 or more of both")
         if self.site is not None and not (self.site / "index.html").is_file():
-            raise UserError(f"--site {self.site} holds no index.html: `zoobench site build --out {self.site}` makes one")
+            raise UserError(f"--site {self.site} holds no site: `zoobench site build --out {self.site}` makes one")
 
     def knows_host(self, name: str) -> bool:
         """Return whether a request to this host is meant for this server, and not for a name that points here."""

@@ -25,10 +25,10 @@ ASSETS = _HERE / "assets"
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def environment() -> Environment:
-    """Return the environment of all templates."""
+def environment(*more: Path) -> Environment:
+    """Return the environment of all templates, and of those in the folders `more`."""
     made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
+        loader=FileSystemLoader([_HERE / "templates", *more]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -54,21 +54,25 @@ class Writer:
         The first stands at the root of the site, the others in folders of their names.
     known
         The paths of all pages: a link to any other is none.
+    templates
+        Folders of further templates.
     """
 
-    def __init__(self, site: Site, languages: tuple[str, ...], known: Collection[str]) -> None:
+    def __init__(
+        self, site: Site, languages: tuple[str, ...], known: Collection[str], templates: Collection[Path] = ()
+    ) -> None:
         self._site, self._known = site, frozenset(known)
         self._languages = languages
-        self._environment = environment()
+        self._environment = environment(*templates)
         self._templates: dict[str, Template] = {}
 
     def place(self, path: str, language: str) -> str:
         """Return where a page of a language stands below the root of the site."""
         return path if language == self._languages[0] else f"{language}/{path}"
 
-    def html(self, page: Page, language: str) -> str:
-        """Return a page in a language."""
-        words = words_of(language)
+    def html(self, page: Page, language: str, words: Words | None = None) -> str:
+        """Return a page in a language, in its words or in `words` of the same language."""
+        words = words or words_of(language)
         at = self.place(page.path, language)
         template = self._templates.get(page.template) or self._environment.get_template(page.template)
         self._templates[page.template] = template

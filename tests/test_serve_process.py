@@ -1,0 +1,134 @@
+"""`zoobench serve` as a process: it stops in order, dies without harm, and says in one line what stands in its way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .conftest import write_models, zoobench, zoobench_here
+from .serving import Stored, connect, running
+
+SLOW = {
+    "slow-answer": """
+    def fit(self, X, y):
+        return self
+    def predict_proba(self, X):
+        if "slow" in list(X):
+            time.sleep(1.5)
+        return self.half(X)
+    def save(self, folder):
+        (folder / "x").write_text("x")
+    def load(self, folder):
+        return self
+"""
+}
+
+
+@pytest.fixture(scope="module")
+def slow(stored_models: Stored, tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """A results folder with a model that takes its time."""
+    from zoobench.benchmarks import run
+
+    folder = tmp_path_factory.mktemp("slow")
+    plugin, tiny = write_models(folder / "slow.py", SLOW), stored_models.plugins[0]
+    run(task="tiny", model="slow-answer", plugin=[tiny, plugin], results=folder / "r", quiet=True)
+    return Stored(folder / "r", (tiny, plugin))
+
+
+def test_at_sigterm_open_requests_are_answered(slow: Stored) -> None:
+    with running(slow) as server:
+        found: list[httpx.Response] = []
+        question = {"task": "tiny", "text": "slow"}
+        asking = threading.Thread(
+            target=lambda: found.append(httpx.post(f"{server.address}/api/predict", json=question, timeout=30))
+        )
+        httpx.post(f"{server.address}/api/predict", json={**question, "text": "quick"}, timeout=30)
+        asking.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{server.address}/api/health", timeout=5)
+        assert server.process.wait(20) == 0
+        asking.join(5)
+        assert found[0].status_code == 200
+        assert found[0].json()["answers"][0]["labels"]
+        assert server.process.stderr is not None
+        assert server.process.stderr.read() == "zoobench: stopped\n"
+
+
+def test_a_slow_model_keeps_no_other_answer_waiting(slow: Stored) -> None:
+    with running(slow) as server, httpx.Client(base_url=server.address, timeout=30) as client:
+        client.post("/api/predict", json={"task": "tiny", "text": "quick"})
+        asking = threading.Thread(target=lambda: client.post("/api/predict", json={"task": "tiny", "text": "slow"}))
+        asking.start()
+        time.sleep(0.2)
+        start = time.monotonic()
+        for _ in range(3):
+            assert httpx.get(f"{server.address}/api/health", timeout=5).status_code == 200
+        assert time.monotonic() - start < 1.0
+        asking.join()
+
+
+def test_after_a_kill_the_port_is_free_at_once(stored_models: Stored) -> None:
+    with running(stored_models) as server:
+        port = server.port
+        assert httpx.get(f"{server.address}/api/health").json()["status"] == "ok"
+        server.process.kill()
+        server.process.wait()
+    with running(stored_models, "--port", str(port)) as again:
+        assert again.port == port
+        assert httpx.get(f"{again.address}/api/health").status_code == 200
+
+
+def test_a_body_that_trickles_is_not_waited_for(stored_models: Stored) -> None:
+    with running(stored_models, "--timeout", "0.5") as server, connect(server) as wire:
+        head = "POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
+        wire.sendall(f"{head}{{".encode())
+        start = time.monotonic()
+        told = b""
+        while part := wire.recv(4096):
+            told += part
+        assert time.monotonic() - start < 5
+        assert told.startswith(b"HTTP/1.1 408")
+        assert json.loads(told.partition(b"\r\n\r\n")[2])["error"]["code"] == "slow_request"
+
+
+def test_a_taken_port_is_one_line(stored_models: Stored) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = zoobench("serve", "--port", str(port), "--results", stored_models.results)
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"zoobench: port {port} of 127.0.0.1 is taken: give another with --port (0 takes a free one)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--results", "nowhere"), "results folder nowhere does not exist"),
+        (("--port", "70000"), "--port"),
+        (("--max-texts", "0"), "a limit of 0 for texts lets nothing pass"),
+        (("--site", "."), "--site . holds no site"),
+        (("--host", "no.such.host.invalid"), "cannot be listened on"),
+        (("--batch", "0"), "batches of 0 texts"),
+        (("--plugin", "none.py"), "none.py is not a Python file"),
+        (("--task", "none.toml"), "none.toml"),
+    ],
+)
+def test_what_stands_in_the_way_is_one_line(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
+    (tmp_path / "r").mkdir()
+    done = zoobench_here("serve", "--port", "0", "--results", "r", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
