@@ -70,3 +70,4 @@ def serve(
 
     server.serve(settings, host, port, tell)
     warn("stopped")
+    server.leave()

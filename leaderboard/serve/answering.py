@@ -19,18 +19,21 @@ from ...benchmarks.record import Record
 from ...datasets.pixels import TooLargeError, decode_image
 from ...datasets.support.errors import UnavailableError, UserError
 from ..answers import Trust
-from .catalogue import Catalogue, Folder
+from .catalogue import Folder
 from .forms import Sent, beside_of, texts_of
 from .loaded import Loaded, Loader, Shelf, Shot
 from .refusals import RefusalError
 
 if TYPE_CHECKING:
+    from ...datasets.core import TaskCard
     from .schema import Question
     from .settings import Settings
 
 Result = TypeVar("Result")
 _PATH = re.compile(r"(?<![\w.])~?/[\w.@~+/-]+")
 """Where something stands on this machine, which is nobody's business elsewhere."""
+THREADS = "model"
+"""What the threads that models answer in are called."""
 EXPLAINED = 6
 """Labels that are explained at most: those chosen, or the most probable one."""
 
@@ -54,12 +57,12 @@ class Desk:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.folder = settings, Folder(settings)
-        self._pool = ThreadPoolExecutor(settings.threads, "model")
+        self._pool = ThreadPoolExecutor(settings.threads, THREADS)
         self.shelf = Shelf(Loader(settings, self._pool), settings.models, self._pool)
 
     def close(self) -> None:
-        """Let go of the threads; what they do is done first."""
-        self._pool.shutdown(cancel_futures=True)
+        """Let go of the threads: what has not begun is not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, question: Question, sent: Sent | None) -> dict[str, Any]:
         """Return the answers to a question, in the form of `schema.Prediction`; RefusalError where there are none."""
@@ -110,30 +113,25 @@ class Desk:
 
     async def _ask(self, question: Question, sent: Sent | None) -> _Asked:
         catalogue = await self.folder.now()
-        stored = await asyncio.to_thread(catalogue.find, question.task, question.model)
-        inputs = await asyncio.to_thread(self._inputs, catalogue, question, sent)
-        if question.calibrated and stored.record.temperature is None:
-            raise RefusalError(409, "cannot_answer", "the record is older than temperatures: ask without `calibrated`")
-        return _Asked(question, await self.shelf.get(stored), inputs)
-
-    def _inputs(self, catalogue: Catalogue, question: Question, sent: Sent | None) -> Sequence[str] | Sequence[Shot]:
+        name = (question.task, question.model)
+        stored = catalogue.found(*name) or await asyncio.to_thread(catalogue.find, *name)
         card = catalogue.card_of(question.task)
         if (card.modality == "image") != (sent is not None):
             how = "an image as multipart/form-data" if card.modality == "image" else "texts as application/json"
             raise RefusalError(422, "invalid", f"task {card.name} is made of {card.modality}s: send {how}")
-        if sent is None:
-            texts = texts_of(question)
-            if question.explain and len(texts) > 1:
-                raise RefusalError(422, "too_many_texts", "one text is explained at a time: ask without `explain`")
-            return texts
+        inputs = _texts(question) if sent is None else [await asyncio.to_thread(self._shot, card, sent)]
+        if question.calibrated and stored.record.temperature is None:
+            raise RefusalError(409, "cannot_answer", "the record is older than temperatures: ask without `calibrated`")
+        return _Asked(question, await self.shelf.get(stored), inputs)
+
+    def _shot(self, card: TaskCard, sent: Sent) -> Shot:
         beside = beside_of(card, sent.beside)
         try:
-            pixels = decode_image(sent.content, card.image_size, self.settings.limits.pixels)
+            return Shot(decode_image(sent.content, card.image_size, self.settings.limits.pixels), beside)
         except TooLargeError as error:
             raise RefusalError(422, "image_too_large", str(error)) from error
         except UserError as error:
             raise RefusalError(422, "bad_image", str(error)) from error
-        return [Shot(pixels, beside)]
 
     async def _explained(self, asked: _Asked, answer: Answer) -> dict[str, Any]:
         """Return what is added where an explanation was asked for, and remarks."""
@@ -153,6 +151,13 @@ class Desk:
         if None in found.values():
             remarks.append(f"{loaded.record.model} cannot tell what its answer rests on")
         return {**found, "remarks": remarks}
+
+
+def _texts(question: Question) -> list[str]:
+    texts = texts_of(question)
+    if question.explain and len(texts) > 1:
+        raise RefusalError(422, "too_many_texts", "one text is explained at a time: ask without `explain`")
+    return texts
 
 
 def _source(record: Record) -> dict[str, Any]:

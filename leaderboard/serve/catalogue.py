@@ -52,8 +52,12 @@ class Catalogue:
     answering: Mapping[str, Sequence[str]]
     _found: dict[tuple[str, str], Stored] = field(default_factory=dict)
 
+    def found(self, task: str, model: str | None) -> Stored | None:
+        """Return what `find` found before."""
+        return self._found.get((task, model or ""))
+
     def find(self, task: str, model: str | None) -> Stored:
-        """Return the stored model that answers: of a model its best cell on the validation fold.
+        """Return the stored model that answers: of a model its best cell on the validation fold; it reads records.
 
         Without a model, the single one that is best there. Only names in this catalogue reach the file system.
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import socket
+import sys
+import threading
 from collections.abc import Callable
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from ...datasets.support.errors import UserError
+from .answering import THREADS
 from .app import create_app
 from .settings import Settings
 
@@ -48,8 +53,19 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], None])
         )
         tell(address_of(listening, host))
         # uvicorn stops in order at a signal, and then raises it again as if it had not.
-        with contextlib.suppress(KeyboardInterrupt):
+        # Products of one request are too small for several threads of BLAS, which spin while they wait for more.
+        with contextlib.suppress(KeyboardInterrupt), threadpool_limits(1, user_api="blas"):
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def leave() -> None:
+    """End the process if a model still computes what nobody waits for any more: Python would wait for it."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(f"{THREADS}_")]
+    for thread in threads:
+        thread.join(0.5)
+    if any(thread.is_alive() for thread in threads):
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

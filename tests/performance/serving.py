@@ -1,0 +1,198 @@
+"""Measure `zoobench serve`: python tests/performance/serving.py [--seconds S] [--rounds N] [--client plain|httpx].
+
+For each model and 1 and 32 clients: requests a second, and the latency that 50 and 95 of 100 requests stay below; then
+what joining requests brings, the requests a second of a server that joins them over those of one that does not, both
+measured in turns. A request is one report of `openi-reports`, answered with every label's probability.
+
+The server is a process of its own, and so are the clients, which take a core of theirs: httpx takes more of it for a
+request than the server does, so that `plain`, an HTTP client of fifty lines, is the default. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+from figures import Figure, head, show
+
+TASK = "openi-reports"
+# Weights need not be good to be asked, only of the size that they are: one epoch, of the head alone.
+MODELS = {
+    "tfidf-logreg": {},
+    "embedding-logreg": {},
+    "minilm": {"epochs": 1, "frozen_layers": 6, "frozen_embeddings": True, "number_format": "fp32"},
+}
+ENCODERS = ("embedding-logreg", "minilm")
+CLIENTS = (1, 32)
+WARM_UP_S = 1.0
+ASKED = 1.3
+"""Joined over one by one, on a processor."""
+
+Post = Callable[[bytes], Awaitable[None]]
+
+
+def prepare(results: Path, models: Sequence[str]) -> None:
+    from zoobench.benchmarks import run
+
+    for model in models:
+        run(task=TASK, model=model, set=MODELS[model], results=results)
+
+
+def questions(model: str, count: int = 512) -> list[bytes]:
+    from zoobench.datasets.core import TASKS
+
+    texts = TASKS.get(TASK).read().inputs[:count]
+    return [json.dumps({"task": TASK, "model": model, "text": str(text)}).encode() for text in texts]
+
+
+@contextlib.contextmanager
+def server(results: Path, *words: str) -> Iterator[tuple[str, int]]:
+    command = [
+        sys.executable,
+        "-m",
+        "zoobench.leaderboard.cli",
+        "serve",
+        "--port",
+        "0",
+        "--results",
+        str(results),
+        *words,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"http://(\S+):(\d+)", line):
+                yield found[1], int(found[2])
+                return
+        raise RuntimeError("the server did not start")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.asynccontextmanager
+async def plain(host: str, port: int):
+    """A client of one connection: it reads the status and a body of the length that is told, and nothing else."""
+    reader, writer = await asyncio.open_connection(host, port)
+    head = f"POST /api/predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
+
+    async def post(body: bytes) -> None:
+        writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: (\d+)", answer, re.I)[1])  # type: ignore[index]
+        content = await reader.readexactly(length)
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(content.decode())
+
+    yield post
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def httpx_client(host: str, port: int):
+    import httpx
+
+    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=120) as client:
+
+        async def post(body: bytes) -> None:
+            answer = await client.post("/api/predict", content=body, headers={"content-type": "application/json"})
+            answer.raise_for_status()
+
+        yield post
+
+
+CLIENT = {"plain": plain, "httpx": httpx_client}
+
+
+async def load(place: tuple[str, int], bodies: Sequence[bytes], clients: int, seconds: float, kind: str) -> list[float]:
+    """Return the latency in seconds of each request that `clients` made, each one after another, in so many seconds."""
+    found: list[float] = []
+    begin = time.perf_counter() + WARM_UP_S
+    end = begin + seconds
+
+    async def one(number: int) -> None:
+        async with CLIENT[kind](*place) as post:
+            at = number * 17
+            while (start := time.perf_counter()) < end:
+                await post(bodies[at % len(bodies)])
+                at += 1
+                if start >= begin:
+                    found.append(time.perf_counter() - start)
+
+    await asyncio.gather(*(one(number) for number in range(clients)))
+    return found
+
+
+def measured(place: tuple[str, int], model: str, clients: int, told: argparse.Namespace) -> list[float]:
+    bodies = questions(model)
+    return asyncio.run(load(place, bodies, clients, told.seconds, told.client))
+
+
+def p95(latencies: Sequence[float]) -> float:
+    return statistics.quantiles(latencies, n=20)[-1]
+
+
+def latencies(results: Path, told: argparse.Namespace) -> list[Figure]:
+    figures = []
+    with server(results) as place:
+        for model in told.model:
+            asyncio.run(load(place, questions(model)[:8], 1, 0.5, told.client))
+            for clients in CLIENTS:
+                found = measured(place, model, clients, told)
+                middle, high = 1000 * statistics.median(found), 1000 * p95(found)
+                how = f"p50 {middle:.1f} ms, {len(found) / told.seconds:.1f} requests/s"
+                figures.append(Figure(f"{model}, {clients} clients: p95 in ms", high, None, how))
+    return figures
+
+
+def batching(results: Path, told: argparse.Namespace) -> list[Figure]:
+    most, figures = max(CLIENTS), []
+    with server(results) as joined, server(results, "--batch", "1") as alone:
+        for model in (name for name in told.model if name in ENCODERS):
+            rates: dict[tuple[str, int], list[float]] = {joined: [], alone: []}
+            for place in rates:
+                asyncio.run(load(place, questions(model)[:8], 1, 0.5, told.client))
+            for _ in range(told.rounds):
+                for place, found in rates.items():
+                    found.append(len(measured(place, model, most, told)) / told.seconds)
+            first, second = (statistics.median(found) for found in rates.values())
+            turns = [one / other for one, other in zip(*rates.values(), strict=True)]
+            how = f"{first:.1f} / {second:.1f} requests/s, turns {min(turns):.2f} to {max(turns):.2f}"
+            figures.append(Figure(f"{model}, {most} clients: joined / one by one", first / second, ASKED, how))
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--client", choices=list(CLIENT), default="plain")
+    parser.add_argument("--model", action="append", choices=list(MODELS))
+    parser.add_argument("--results", type=Path, default=Path("zoobench-results-serving"))
+    told = parser.parse_args()
+    told.model = told.model or list(MODELS)
+    prepare(told.results, told.model)
+    head(
+        f"python tests/performance/serving.py --seconds {told.seconds:g} --rounds {told.rounds} --client {told.client}"
+    )
+    figures = []
+    for part in (latencies, batching):
+        for figure in part(told.results, told):
+            show(figure)
+            figures.append(figure)
+    return int(any(figure.missed for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
