@@ -134,7 +134,8 @@ def kind_of(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " | ".join(dict.fromkeys(kind_of(each) for each in schema["anyOf"]))
+        parts = [each for each in schema["anyOf"] if each.get("type") != "null" or "default" not in schema]
+        return " | ".join(dict.fromkeys(map(kind_of, parts)))
     if "enum" in schema or "const" in schema:
         return " | ".join(json.dumps(each) for each in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
@@ -14,20 +14,20 @@ from .guard import API_VERSION
 from .listing import chosen, model_items, part, result_items, task_items
 from .refusals import PlainJSON
 from .schema import (
-    ASKS,
-    LISTS,
+    LISTED,
     Health,
     ImageQuestion,
     ModelFilter,
-    ModelItem,
-    Page,
+    ModelPage,
     Prediction,
     Probability,
     Question,
     Ranked,
     ResultFilter,
+    ResultPage,
     TaskFilter,
-    TaskItem,
+    TaskPage,
+    answers,
 )
 
 _BODY = {
@@ -48,7 +48,7 @@ def router_of(desk: Desk) -> APIRouter:
     _add_predictions(router, desk)
     started = time.monotonic()
 
-    @router.get("/health", responses={200: {"model": Health}, **LISTS}, summary="Whether the server answers")
+    @router.get("/health", responses=answers(Health, *LISTED), summary="Whether the server answers")
     async def health() -> PlainJSON:
         catalogue = await desk.folder.now()
         loaded = [
@@ -67,17 +67,17 @@ def router_of(desk: Desk) -> APIRouter:
 
 
 def _add_lists(router: APIRouter, desk: Desk) -> None:
-    @router.get("/tasks", responses={200: {"model": Page[TaskItem]}, **LISTS}, summary="Tasks")
+    @router.get("/tasks", responses=answers(TaskPage, *LISTED), summary="Tasks")
     async def tasks(asked: Annotated[TaskFilter, Query()]) -> PlainJSON:
         items = task_items(await desk.folder.now())
         return PlainJSON(part(chosen(items, asked.wanted()), asked))
 
-    @router.get("/models", responses={200: {"model": Page[ModelItem]}, **LISTS}, summary="Models")
+    @router.get("/models", responses=answers(ModelPage, *LISTED), summary="Models")
     async def models(asked: Annotated[ModelFilter, Query()]) -> PlainJSON:
         items = model_items(await desk.folder.now())
         return PlainJSON(part(chosen(items, asked.wanted()), asked))
 
-    @router.get("/results", responses={200: {"model": Page[dict[str, Any]]}, **LISTS}, summary="Rows of the board")
+    @router.get("/results", responses=answers(ResultPage, *LISTED), summary="Rows of the board")
     async def results(asked: Annotated[ResultFilter, Query()]) -> PlainJSON:
         frame = (await desk.folder.now()).board
         for name, value in asked.wanted().items():
@@ -89,7 +89,7 @@ def _add_lists(router: APIRouter, desk: Desk) -> None:
 def _add_predictions(router: APIRouter, desk: Desk) -> None:
     limits = desk.settings.limits
 
-    @router.get("/predict", responses={200: {"model": Ranked}, **ASKS}, summary="Labels of a text by probability")
+    @router.get("/predict", responses=answers(Ranked), summary="Labels of a text by probability")
     async def rank(
         task: Annotated[str, Query(min_length=1, max_length=200)],
         text: Annotated[str, Query()],
@@ -102,7 +102,7 @@ def _add_predictions(router: APIRouter, desk: Desk) -> None:
 
     @router.post(
         "/predict",
-        responses={200: {"model": Prediction}, **ASKS},
+        responses=answers(Prediction),
         openapi_extra={"requestBody": _BODY},
         summary="Labels above their thresholds, or uncertain: of texts, or of an image",
     )

@@ -26,12 +26,16 @@ REFUSED: dict[int, str] = {
     422: "a value is of the wrong kind or beyond a limit",
     429: "too many ask, or the answer took too long: ask again",
 }
-LISTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Error, "description": REFUSED[status]} for status in (400, 403, 405, 413, 421, 422)
-}
-ASKS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Error, "description": description} for status, description in REFUSED.items()
-}
+
+
+def answers(form: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what an address may answer, for the API's description: a form, and refusals (of these statuses)."""
+    refused = {status: {"model": Error, "description": REFUSED[status]} for status in statuses or REFUSED}
+    return {200: {"model": form, "description": "the answer"}, **refused}
+
+
+LISTED = (400, 403, 405, 413, 421, 422)
+"""How an address that only lists may refuse."""
 
 
 Word = Annotated[str | None, Field(max_length=200)]
@@ -232,6 +236,18 @@ class Page(BaseModel, Generic[Item]):
     offset: int
     limit: int
     items: list[Item]
+
+
+class TaskPage(Page[TaskItem]):
+    """Some of the tasks."""
+
+
+class ModelPage(Page[ModelItem]):
+    """Some of the models."""
+
+
+class ResultPage(Page[dict[str, Any]]):
+    """Some of the board's rows: an item has the board's columns, null for what is missing."""
 
 
 class InMemory(_Form):
