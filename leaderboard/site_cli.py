@@ -25,13 +25,16 @@ def build(
         Optional[Path],  # noqa: UP045 - typer reads annotations at run time on every supported Python
         typer.Option(metavar="DIR", help="Data cards (`zoobench data report TASK --out DIR`) for tasks to link to."),
     ] = None,
+    served: Annotated[
+        bool, typer.Option("--served", help="Link to the Try-it page that `zoobench serve --site DIR` adds.")
+    ] = False,
 ) -> None:
     """Build the site of a results folder: it opens from disk, and asks nothing of any network."""
     from ..benchmarks.options import default_results
     from .site.build import build_site
 
     chosen = [each.strip() for each in languages.split(",") if each.strip()]
-    built = build_site(Path(results or default_results()), out, chosen, cards)
+    built = build_site(Path(results or default_results()), out, chosen, cards, served=served)
     for problem in built.problems:
         warn(problem)
     typer.echo(f"{built.pages} pages: open {built.out / 'index.html'}")

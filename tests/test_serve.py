@@ -18,6 +18,7 @@ from zoobench.benchmarks.predict import best_cell
 from zoobench.datasets.support.errors import UserError
 from zoobench.leaderboard import board
 from zoobench.leaderboard.answers import Trust, answer
+from zoobench.leaderboard.site.build import build_site
 
 from .serving import TEXT, Stored, client, error
 
@@ -269,5 +270,11 @@ def test_a_site_is_served_and_nothing_beside_it(stored_models: Stored, tmp_path:
             refused = ask.get(path)
             assert refused.status_code == 404
             assert "secret" not in refused.text
+    built = build_site(stored_models.results, tmp_path / "built", served=True).out
+    with client(stored_models, site=built) as ask:
+        for page, linked in (("/index.html", "try.html"), ("/es/index.html", "try.html")):
+            assert f'href="{linked}"' in ask.get(page).text
+        assert 'href="index.html"' in ask.get("/try.html").text
+        assert ask.get("/assets/plotly.min.js").headers["content-type"].startswith("text/javascript")
     with client(stored_models) as ask:
         assert ask.get("/", follow_redirects=False).headers["location"] == "/try.html"

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from ..frame import Board
-from ..site.core import Page, Site
+from ..site.core import TRY, Page, Site
 from ..site.render import ASSETS, Writer
 from ..site.wording import Words, say, words_of
 from .examples import EXAMPLES, FIELDS, JOINED, colours_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
 
 _HERE = Path(__file__).parent
-TRY, DOCS = "try.html", "api/docs"
+DOCS = "api/docs"
 LANGUAGES = ("en", "es")
 _SHOWN = {".css", ".js", ".svg"}
 _LINKED = ("index.html", "compare.html", "method.html")

@@ -16,7 +16,7 @@ from ...datasets.support.progress import progress
 from ..console import preparing
 from ..pages import check_folder
 from . import compare_page, method_page, model_page, overview, task_page
-from .core import PageModule, Site, read_site
+from .core import TRY, PageModule, Site, read_site
 from .render import ASSETS, Writer
 from .wording import languages as known_languages
 from .wording import words_of
@@ -38,7 +38,14 @@ class Built:
     problems: tuple[str, ...]
 
 
-def build_site(results: Path, out: Path, languages: Sequence[str] = ("en", "es"), cards: Path | None = None) -> Built:
+def build_site(
+    results: Path,
+    out: Path,
+    languages: Sequence[str] = ("en", "es"),
+    cards: Path | None = None,
+    *,
+    served: bool = False,
+) -> Built:
     """Build the site of a results folder into `out`, whole or not at all.
 
     Parameters
@@ -49,6 +56,9 @@ def build_site(results: Path, out: Path, languages: Sequence[str] = ("en", "es")
         The first stands at the root, the others in folders of their names.
     cards
         A folder of data cards, as ``zoobench data report`` writes them; tasks link to theirs.
+
+    served
+        Whether pages link to the Try-it page, which `zoobench serve --site` has beside them.
 
     Raises
     ------
@@ -67,7 +77,7 @@ def build_site(results: Path, out: Path, languages: Sequence[str] = ("en", "es")
     fresh = out.with_name(f".{out.name}.{secrets.token_hex(6)}")
     try:
         fresh.mkdir(parents=True)
-        count = _write(site, fresh, tongues)
+        count = _write(site, fresh, tongues, (TRY,) if served else ())
         _swap(fresh, out)
     except OSError as error:
         raise UserError(
@@ -101,12 +111,12 @@ def _check_own(out: Path) -> None:
         raise UserError(f"folder {out} holds {foreign[0]}{more}, which no site wrote: choose another with --out")
 
 
-def _write(site: Site, fresh: Path, languages: tuple[str, ...]) -> int:
-    """Write all files of the site, and return how many pages."""
+def _write(site: Site, fresh: Path, languages: tuple[str, ...], beside: tuple[str, ...]) -> int:
+    """Write all files of the site, which may link to pages `beside` them, and return how many pages."""
     known = [path for module in MODULES for path in module.paths(site)]
     if len({path.casefold() for path in known}) != len(known):
         raise ValueError("two pages have one path")
-    writer = Writer(site, languages, known)
+    writer = Writer(site, languages, [*known, *beside])
     files = _write_assets(site, fresh)
     with progress("building the site", len(known) * len(languages)) as advance:
         for module in MODULES:

@@ -18,6 +18,9 @@ from .wording import Say
 if TYPE_CHECKING:
     from ..frame import Board
 
+TRY = "try.html"
+"""A page of each language that `zoobench serve` makes beside those of a site."""
+
 
 @dataclass(frozen=True)
 class Page:
