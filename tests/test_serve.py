@@ -21,6 +21,7 @@ from zoobench.leaderboard.answers import Trust, answer
 from zoobench.leaderboard.site.build import build_site
 
 from .serving import TEXT, Stored, client, error
+from .sites import CLOSING, HOSTILE, fill
 
 TEXTS = [TEXT, "no change", "fracture of the chest and fever", ""]
 
@@ -278,3 +279,15 @@ def test_a_site_is_served_and_nothing_beside_it(stored_models: Stored, tmp_path:
         assert ask.get("/assets/plotly.min.js").headers["content-type"].startswith("text/javascript")
     with client(stored_models) as ask:
         assert ask.get("/", follow_redirects=False).headers["location"] == "/try.html"
+
+
+def test_records_with_hostile_names_are_listed_and_obeyed_by_nothing(tmp_path: Path) -> None:
+    with client(Stored(fill(tmp_path / "results"), ())) as ask:
+        listed = ask.get("/api/results", params={"model": HOSTILE}).json()["items"]
+        assert [row["model"] for row in listed] == [HOSTILE]
+        for page in ("/try.html", "/es/try.html", "/api/docs"):
+            text = ask.get(page).text
+            assert HOSTILE not in text
+            assert CLOSING not in text
+        refused = ask.post("/api/predict", json={"task": "ants", "model": HOSTILE, "text": "a"})
+        assert "known: none" in error(refused, 404, "unknown_task")

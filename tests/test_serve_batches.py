@@ -14,13 +14,18 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from zoobench.benchmarks import run
+from zoobench.benchmarks.check import text_task
 from zoobench.benchmarks.predict import best_cell
+from zoobench.benchmarks.store import ARTEFACT
+from zoobench.benchmarks.store import Stored as Cell
 from zoobench.benchmarks.tiny import tiny_encoder
 from zoobench.leaderboard.serve.batches import Batcher
 from zoobench.leaderboard.serve.loaded import Loaded, Loader, Shelf
 from zoobench.leaderboard.serve.refusals import RefusalError
-from zoobench.leaderboard.serve.settings import Batching, Settings
+from zoobench.leaderboard.serve.settings import Batching
+from zoobench.zoo import adapter
+from zoobench.zoo.core import MODELS, Context
+from zoobench.zoo.features import FeatureCache
 
 from .serving import HOST, Stored, settings
 
@@ -232,14 +237,24 @@ def test_first_requests_at_once_load_once_and_batched_answers_are_the_same(
     assert joined == one_by_one
 
 
+def stored_network(models: Stored, folder: Path) -> Cell:
+    """Fit a fine-tuned transformer of two layers, and store it as if it had been a cell."""
+    known = best_cell("tiny", "tfidf-logreg", models.results, models.plugins).record
+    network = {"encoder": tiny_encoder(folder / "encoder"), "epochs": 1, "number_format": "fp32"}
+    model = MODELS.get("minilm")
+    config = model.card.configure("", network)
+    card, X, y = text_task("multilabel")
+    told = {"model": "minilm", "framework": "torch", "config": dict(config), "labels": list(card.labels)}
+    stored = Cell(known.model_copy(update=told), folder / "record.json")
+    fitted = model.build(config, Context(card, known.seed, "cpu", 1, FeatureCache())).fit(X[:48], y[:48], seed=1)
+    adapter.save(fitted, stored.attempt / ARTEFACT)
+    return stored
+
+
 @pytest.mark.slow
-def test_a_network_answers_in_a_batch_as_alone(tiny: Path, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+def test_a_network_answers_in_a_batch_as_alone(stored_models: Stored, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     """Up to float32's rounding: a product of matrices is summed in another order in a batch, with padding beside it."""
-    results = tmp_path / "results"
-    network = {"encoder": tiny_encoder(tmp_path / "encoder"), "epochs": 1, "number_format": "fp32"}
-    run(task="tiny", model="minilm", plugin=tiny, results=results, set=network, quiet=True)
-    told = Settings(results, (tiny,))
-    loaded = Loader(told, pool)(best_cell("tiny", "minilm", results, [tiny]))
+    loaded = Loader(settings(stored_models), pool)(stored_network(stored_models, tmp_path))
     rng = np.random.default_rng(6)
     texts = [" ".join(rng.choice(WORDS, length)) for length in rng.integers(1, 60, 24)]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import math
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from PIL import Image
+from zoobench.benchmarks.predict import Predictor
 from zoobench.leaderboard.serve.forms import beside_of
 from zoobench.leaderboard.serve.guard import HEADERS, host_name
 from zoobench.leaderboard.serve.refusals import RefusalError
@@ -190,13 +192,22 @@ def test_every_answer_has_the_headers(ask: Any, path: str) -> None:
     assert "script-src 'self';" in policy or "script-src" not in policy
 
 
-def test_a_queue_that_is_full_and_an_answer_that_is_late(stored_models: Stored) -> None:
+def test_a_queue_that_is_full_and_an_answer_that_is_late(
+    stored_models: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with client(stored_models, limits=Limits(waiting=2)) as ask:
         busy = posted(ask, texts=["a"] * 3)
         error(busy, 429, "busy")
         assert busy.headers["retry-after"]
         assert posted(ask, texts=["a"] * 2).status_code == 200
-    with client(stored_models, limits=Limits(seconds=0.001)) as ask:
+    whole = Predictor.probabilities
+
+    def late_by_a_second(self: Any, inputs: Any) -> Any:
+        time.sleep(1)
+        return whole(self, inputs)
+
+    monkeypatch.setattr(Predictor, "probabilities", late_by_a_second)
+    with client(stored_models, limits=Limits(seconds=0.5)) as ask:
         late = posted(ask, text=TEXT)
         error(late, 429, "too_slow")
         assert late.headers["retry-after"]
@@ -214,8 +225,6 @@ def test_settings_that_make_no_sense() -> None:
 
 
 def test_a_fault_is_told_without_its_inside(stored_models: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoobench.benchmarks.predict import Predictor
-
     def fails(*_: Any) -> None:
         raise ZeroDivisionError("inside")
 

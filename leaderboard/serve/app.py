@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from ...benchmarks.options import load_plugin
+from ..site.core import TRY
 from .answering import Desk
 from .forms import in_words
 from .guard import API_VERSION, Guard
@@ -65,7 +66,7 @@ def create_app(settings: Settings) -> Guard:
     if settings.site is not None:
         app.mount("/", StaticFiles(directory=settings.site, html=True), name="site")
     else:
-        app.add_api_route("/", lambda: RedirectResponse("/try"), include_in_schema=False)
+        app.add_api_route("/", lambda: RedirectResponse(f"/{TRY}"), include_in_schema=False)
     return Guard(app, settings)
 
 

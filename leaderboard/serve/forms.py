@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from .refusals import RefusalError
-from .schema import ImageQuestion, Question
+from .schema import Question
 from .settings import MB, Limits
 
 if TYPE_CHECKING:
     from ...datasets.core import TaskCard
 
+_ASKED = ("task", "model", "confidence", "calibrated", "min_probability", "explain")
+"""What a form asks beside its image; all else may be numbers beside that."""
 _FIELDS = 40
 _OLDEST = 120
 _SPOKEN: Mapping[str, Mapping[str, Mapping[str, float]]] = {
@@ -58,10 +60,8 @@ async def _read_form(form: FormData) -> tuple[Question, Sent]:
     if not isinstance(image, UploadFile):
         raise RefusalError(422, "invalid", "image: send a file in the field `image`")
     values = {name: value for name, value in form.items() if isinstance(value, str) and value}
-    known = {name: value for name, value in values.items() if name in ImageQuestion.model_fields}
-    asked = _checked(ImageQuestion, {**known, "image": ""})
-    shared = asked.model_dump(include=set(Question.model_fields))
-    return Question(**shared), Sent(await image.read(), values)
+    asked = {name: value for name, value in values.items() if name in _ASKED}
+    return _checked(Question, asked), Sent(await image.read(), values)
 
 
 def texts_of(question: Question) -> list[str]:

@@ -9,9 +9,11 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 
 import uvicorn
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from ...datasets.support.errors import UserError
@@ -38,6 +40,8 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], None])
     UserError
         If the port is taken or not to be had, or the results cannot be read.
     """
+    # Pillow's own, larger limit: what is larger than this server's is refused before.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     listening = listen(host, port)
     with contextlib.closing(listening):
         app = create_app(settings)
