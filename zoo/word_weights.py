@@ -64,7 +64,7 @@ def weigh(estimator: Any, text: str, labels: int) -> Weighed | None:
         if place is not None:
             told[place] = True
             held = np.concatenate(places)
-            np.add.at(added, (slice(None), held), (adds[:, place] / len(held))[:, None])
+            np.add.at(added.T, held, adds[:, place] / len(held))
     return Weighed(spans, added, intercepts + adds[:, ~told].sum(axis=1))
 
 

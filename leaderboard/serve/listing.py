@@ -66,9 +66,8 @@ def result_items(frame: pd.DataFrame, fields: Sequence[str]) -> list[dict[str, A
     """
     if strange := [name for name in fields if name not in COLUMNS]:
         raise RefusalError(422, "invalid", f"fields: the board has no column {strange[0][:80]!a}")
-    chosen = frame[list(dict.fromkeys(fields))] if fields else frame
-    names = list(chosen.columns)
-    columns = [chosen[name].to_numpy(dtype=object).tolist() for name in names]
+    names = list(dict.fromkeys(fields)) or list(frame.columns)
+    columns = [frame[name].to_numpy(dtype=object).tolist() for name in names]
     return [dict(zip(names, map(_plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 

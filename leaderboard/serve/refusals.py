@@ -66,7 +66,8 @@ class RefusalError(Exception):
         super().__init__(message)
         if not 400 <= status < 500 or code not in get_args(Code):
             raise ValueError(f"status {status} with code {code!r} is no refusal")
-        self.status, self.code, self.headers = status, code, headers or {}
+        self.status, self.headers = status, headers or {}
+        self.code: Code = code
 
     def response(self) -> PlainJSON:
         """Return it as the client sees it."""

@@ -96,7 +96,8 @@ def _add_predictions(router: APIRouter, desk: Desk) -> None:
         min_probability: Annotated[Probability, Query()] = 0.1,
         model: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     ) -> PlainJSON:
-        question = Question(task=task, text=text, model=model, min_probability=min_probability)
+        values = {"task": task, "text": text, "model": model, "min_probability": min_probability}
+        question = Question.model_validate(values)
         check_texts(texts_of(question), limits)
         return PlainJSON(await desk.rank(question))
 
