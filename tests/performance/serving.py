@@ -116,7 +116,7 @@ CLIENT = {"plain": plain, "httpx": httpx_client}
 
 
 async def load(place: tuple[str, int], bodies: Sequence[bytes], clients: int, seconds: float, kind: str) -> list[float]:
-    """Return the latency in seconds of each request that `clients` made, each one after another, in so many seconds."""
+    """Return the seconds that requests of `clients`, each making one after another, took: of those answered in time."""
     found: list[float] = []
     begin = time.perf_counter() + WARM_UP_S
     end = begin + seconds
@@ -127,11 +127,25 @@ async def load(place: tuple[str, int], bodies: Sequence[bytes], clients: int, se
             while (start := time.perf_counter()) < end:
                 await post(bodies[at % len(bodies)])
                 at += 1
-                if start >= begin:
-                    found.append(time.perf_counter() - start)
+                if begin <= (done := time.perf_counter()) <= end:
+                    found.append(done - start)
 
     await asyncio.gather(*(one(number) for number in range(clients)))
+    if len(found) < 2:
+        raise SystemExit(
+            f"{len(found)} requests of {clients} clients were answered in {seconds:g} s: give --seconds more"
+        )
     return found
+
+
+def warm(place: tuple[str, int], model: str, told: argparse.Namespace) -> None:
+    """Have a model loaded."""
+
+    async def one() -> None:
+        async with CLIENT[told.client](*place) as post:
+            await post(questions(model, 1)[0])
+
+    asyncio.run(one())
 
 
 def measured(place: tuple[str, int], model: str, clients: int, told: argparse.Namespace) -> list[float]:
@@ -147,12 +161,13 @@ def latencies(results: Path, told: argparse.Namespace) -> list[Figure]:
     figures = []
     with server(results) as place:
         for model in told.model:
-            asyncio.run(load(place, questions(model)[:8], 1, 0.5, told.client))
+            warm(place, model, told)
             for clients in CLIENTS:
                 found = measured(place, model, clients, told)
                 middle, high = 1000 * statistics.median(found), 1000 * p95(found)
                 how = f"p50 {middle:.1f} ms, {len(found) / told.seconds:.1f} requests/s"
                 figures.append(Figure(f"{model}, {clients} clients: p95 in ms", high, None, how))
+                show(figures[-1])
     return figures
 
 
@@ -162,7 +177,7 @@ def batching(results: Path, told: argparse.Namespace) -> list[Figure]:
         for model in (name for name in told.model if name in ENCODERS):
             rates: dict[tuple[str, int], list[float]] = {joined: [], alone: []}
             for place in rates:
-                asyncio.run(load(place, questions(model)[:8], 1, 0.5, told.client))
+                warm(place, model, told)
             for _ in range(told.rounds):
                 for place, found in rates.items():
                     found.append(len(measured(place, model, most, told)) / told.seconds)
@@ -170,6 +185,7 @@ def batching(results: Path, told: argparse.Namespace) -> list[Figure]:
             turns = [one / other for one, other in zip(*rates.values(), strict=True)]
             how = f"{first:.1f} / {second:.1f} requests/s, turns {min(turns):.2f} to {max(turns):.2f}"
             figures.append(Figure(f"{model}, {most} clients: joined / one by one", first / second, ASKED, how))
+            show(figures[-1])
     return figures
 
 
@@ -186,11 +202,7 @@ def main() -> int:
     head(
         f"python tests/performance/serving.py --seconds {told.seconds:g} --rounds {told.rounds} --client {told.client}"
     )
-    figures = []
-    for part in (latencies, batching):
-        for figure in part(told.results, told):
-            show(figure)
-            figures.append(figure)
+    figures = [*latencies(told.results, told), *batching(told.results, told)]
     return int(any(figure.missed for figure in figures))
 
 
