@@ -28,7 +28,7 @@ def serve(
     ] = None,
     models: Annotated[int, typer.Option(help="Models kept in memory.")] = 4,
     threads: Annotated[int, typer.Option(help="Models that answer side by side.")] = 2,
-    batch: Annotated[int, typer.Option(help="Texts of several requests that a model answers at once.")] = 32,
+    batch: Annotated[int, typer.Option(help="Texts of several requests that a model answers at once.")] = 8,
     batch_wait_ms: Annotated[float, typer.Option(help="How long a request may wait for others to join it.")] = 0.0,
     max_body_mb: Annotated[float, typer.Option(help="MB (10^6 bytes) of a request.")] = 10.0,
     max_text: Annotated[int, typer.Option(help="Characters of a text.")] = 20_000,

@@ -254,7 +254,7 @@ def stored_network(models: Stored, folder: Path) -> Cell:
 @pytest.mark.slow
 def test_a_network_answers_in_a_batch_as_alone(stored_models: Stored, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     """Up to float32's rounding: a product of matrices is summed in another order in a batch, with padding beside it."""
-    loaded = Loader(settings(stored_models), pool)(stored_network(stored_models, tmp_path))
+    loaded = Loader(settings(stored_models, batching=Batching(32)), pool)(stored_network(stored_models, tmp_path))
     rng = np.random.default_rng(6)
     texts = [" ".join(rng.choice(WORDS, length)) for length in rng.integers(1, 60, 24)]
 

@@ -52,7 +52,8 @@ class Batching:
     While a model answers, requests gather by themselves; waiting beyond that pays only for few and slow clients.
     """
 
-    texts: int = 32
+    # Of an encoder on a processor, whose states leave the caches beyond (see `finetune.PART_TOKENS`).
+    texts: int = 8
     wait_ms: float = 0.0
 
     def __post_init__(self) -> None:
