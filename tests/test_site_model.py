@@ -34,7 +34,7 @@ TASKS = ("searched", "searched-classes")
 def results(tmp_path_factory: pytest.TempPathFactory, tunable: Path, cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("results") / "r"
     options: dict[str, Any] = {"plugin": tunable, "results": folder, "quiet": True}
-    run(task=TASKS, model="knows", set={"skill": "0.6"}, seed=[0, 1], **options)
+    run(task=TASKS, model="knows", set={"skill": "0.4"}, seed=[0, 1], **options)
     run(task="searched", model="knows", trials=3, **options)
     done = zoobench_here("ensemble", "searched", "--how", "greedy", "--plugin", tunable, "--results", folder)
     assert done.returncode == 0, done.stderr
