@@ -13,6 +13,7 @@ from zoobench.leaderboard.site.figures import thousandths
 from zoobench.leaderboard.site.figures.curves import Curve, label_curves
 from zoobench.leaderboard.site.figures.sure import GAPS, Sureness, label_sureness, overfitting
 from zoobench.leaderboard.site.figures.sweep import THRESHOLDS, confidence_sweep, label_sweep
+from zoobench.leaderboard.site.model_parts import STEPS, told_history
 
 
 def made_up(seed: int, rows: int = 300, labels: int = 5, levels: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -169,3 +170,17 @@ def test_what_is_not_defined_is_left_out_and_named() -> None:
     assert part.score == pytest.approx(100 * (0.0203 + 0.0135 + 0.0198) / 3)
     nothing = overfitting({}, validation)
     assert (nothing.score, nothing.left_out) == (None, GAPS)
+
+
+def test_a_long_history_is_thinned_and_says_nothing_twice() -> None:
+    entries = [
+        {"step": float(step), "loss": 1 / step, "score": step / 1000, "f1_macro": step / 1000}
+        for step in range(1, 1001)
+    ]
+    found = told_history(entries)
+    assert len(found["steps"]) <= STEPS + 1
+    assert (found["steps"][0], found["steps"][-1]) == (1, 1000)
+    assert set(found["series"]) == {"loss", "f1_macro"}
+    holes = told_history([{"step": 1.0, "loss": 1.0}, {"step": 2.0, "val": 0.5}])
+    assert holes == {"steps": [1, 2], "series": {"loss": [1.0, None], "val": [None, 0.5]}}
+    assert told_history([]) == {}
