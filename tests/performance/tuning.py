@@ -79,12 +79,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, help="of a separate run (default: those of a trial)")
     parser.add_argument("--model", default="embedding-mlp")
     parser.add_argument("--task", default="movie-genres")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of all fits; not searched")
     parser.add_argument("--plugin", type=Path)
     options = parser.parse_args()
     head(" ".join(["python tests/performance/tuning.py", *sys.argv[1:]]))
     plugin = ["--plugin", options.plugin] if options.plugin else []
     with tempfile.TemporaryDirectory(prefix="zoobench.tuning.") as folder:
-        common = ("run", "--task", options.task, "--model", options.model, *plugin)
+        held = [word for each in options.set for word in ("--set", each)]
+        common = ("run", "--task", options.task, "--model", options.model, *held, *plugin)
         figures = list(measure(common, options, Path(folder)))
     for figure in figures:
         show(figure)
