@@ -254,7 +254,8 @@ class _Evidence:
         return found
 
     def _replicates(self, row: str) -> dict[str, np.ndarray] | None:
-        return mean_replicates([self._root / each.folder for each in self._members[row]])
+        """Return the replicates of a row; None where there are none, as for "", a row under a policy not its own."""
+        return mean_replicates([self._root / each.folder for each in self._members.get(row, ())])
 
 
 def mean_replicates(attempts: Sequence[Path]) -> dict[str, np.ndarray] | None:
