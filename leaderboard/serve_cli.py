@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ..datasets.support.errors import UnavailableError
 from .console import Names, Plugins, Results, warn
+
+if TYPE_CHECKING:
+    from .serve.settings import Settings
 
 
 def serve(
@@ -41,17 +45,10 @@ def serve(
 
     SIGTERM and Ctrl-C stop it when open requests are answered; exit status 0.
     """
+    _prepare(task or [])
     from ..benchmarks.options import default_results
-    from ..datasets.own import registered
-    from ..zoo.core import missing_modules
-
-    if missing := missing_modules(("fastapi", "uvicorn", "python_multipart")):
-        raise UnavailableError(f"{', '.join(missing)}: not installed: pip install 'zoobench[serve]'")
-    from .serve import server
     from .serve.settings import ANYWHERE, Batching, Limits, Settings
 
-    for path in task or []:
-        registered(path)
     limits = Limits(max_body_mb, max_text, max_texts, max_pixels, timeout, max_waiting)
     named = () if host in ANYWHERE else (host.lower(),)
     settings = Settings(
@@ -64,6 +61,22 @@ def serve(
         limits=limits,
         batching=Batching(batch, batch_wait_ms),
     )
+    _answer(settings, host, port)
+
+
+def _prepare(tasks: Sequence[str]) -> None:
+    """Refuse where the extra is not installed, and register the tables that are tasks."""
+    from ..datasets.own import registered
+    from ..zoo.core import missing_modules
+
+    if missing := missing_modules(("fastapi", "uvicorn", "python_multipart")):
+        raise UnavailableError(f"{', '.join(missing)}: not installed: pip install 'zoobench[serve]'")
+    for path in tasks:
+        registered(path)
+
+
+def _answer(settings: Settings, host: str, port: int) -> None:
+    from .serve import server
 
     def tell(address: str) -> None:
         warn(f"serving {settings.results} at {address} (Ctrl-C stops)")
