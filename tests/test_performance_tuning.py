@@ -10,11 +10,15 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent / "performance" / "tuning.py"
 
 
-def test_a_short_run_prints_its_figure(tiny: Path) -> None:
-    words = ["--trials", "2", "--jobs", "2", "--task", "tiny", "--model", "tfidf-logreg", "--plugin", str(tiny)]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=300, check=False
-    )
+def _run(tiny: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    common = ["--jobs", "2", "--task", "tiny", "--model", "tfidf-logreg", "--plugin", str(tiny)]
+    command = [sys.executable, str(SCRIPT), *common, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_short_run_prints_its_figure(tiny: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    done = _run(tiny, "--trials", "2", "--keep", str(kept))
     assert done.returncode in {0, 1}, done.stderr[-2000:]  # whether two trials are faster says nothing
     line = re.search(r"separate runs / study, seconds +>= 2 +[\d.]+  (.+)", done.stdout)
     assert line
@@ -22,3 +26,8 @@ def test_a_short_run_prints_its_figure(tiny: Path) -> None:
     assert told
     assert told[1] == told[2], "a run has the threads of a trial"
     assert re.search(r"best of the runs less that of the study +<= 0.0001 +-?0\.00  best of the runs", done.stdout)
+    again = _run(tiny, "--trials", "2", "--keep", str(kept))
+    assert again.stdout == done.stdout, "what was measured is not measured again"
+    other = _run(tiny, "--trials", "3", "--keep", str(kept))
+    assert other.returncode == 1
+    assert "name another folder" in other.stderr

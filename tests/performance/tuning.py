@@ -9,25 +9,49 @@ up, and it may not be; with `--threads N` the runs have other threads, and it ma
 
 The lines give how many times faster the study was with the seconds of both, and by how much the best scores differ;
 `MISSED` marks what is not reached, and the exit status is then 1. It needs the published files (ZOOBENCH_DATA) and
-some 20 minutes on two cores.
+more than an hour on two cores; with `--keep DIR` what was measured stays there, and the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from figures import Figure, head, show
+from zoobench.datasets.support.files import read_json, write_json
 
 TARGET, SAME = 2.0, 1e-4
 NO_SETTING = ("trial", "state", "value", "seconds", "reason", "sha256")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Seconds by the name of what took them, in a file: what was measured before is not measured again."""
+
+    file: Path
+    subject: str
+    """What is measured: the file of another is refused."""
+
+    def seconds(self, name: str, job: Callable[[], float]) -> float:
+        taken = read_json(self.file) if self.file.exists() else {"of": self.subject}
+        if taken["of"] != self.subject:
+            raise SystemExit(f"{self.file} is of {taken['of']}, not of {self.subject}: name another folder")
+        if name not in taken:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            taken[name] = job()
+            write_json(self.file, taken)
+            print(f"{name}: {taken[name]:.1f} s", file=sys.stderr, flush=True)
+        return taken[name]
 
 
 def zoobench(*words: str | Path) -> float:
@@ -40,6 +64,12 @@ def zoobench(*words: str | Path) -> float:
     return time.monotonic() - start
 
 
+def zoobench_anew(results: Path, *words: str | Path) -> float:
+    """Run a command that begins with no results: a study that was killed would go on, and be timed in part."""
+    shutil.rmtree(results, ignore_errors=True)
+    return zoobench(*words, "--results", results)
+
+
 def records(results: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sorted(results.glob("cells/*/*/*/record.json"))]
 
@@ -49,19 +79,22 @@ def validation(record: dict) -> float:
 
 
 def measure(common: Sequence[str | Path], options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
-    zoobench(*common, "--results", folder / "warm")  # features and prepared data, for both
+    subject = {name: str(value) for name, value in vars(options).items() if name != "keep"}
+    kept = Kept(folder / "seconds.json", json.dumps(subject))
+    kept.seconds("features and data, for both", lambda: zoobench(*common, "--results", folder / "warm"))
     study, apart = folder / "study", folder / "apart"
     searched = ("--trials", str(options.trials), "--pruner", options.pruner, "--jobs", options.jobs)
-    together = zoobench(*common, "--results", study, *searched)
+    together = kept.seconds("study", lambda: zoobench_anew(study, *common, *searched))
     tuned = next(record for record in records(study) if record["mode"] == "tuned")
     threads = options.threads or tuned["threads"]
     [path] = study.glob("cells/*/*/*/*/trials.csv")
     rows = list(csv.DictReader(path.open()))
     separate = 0.0
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         settings = [f"{name}={value}" for name, value in row.items() if name not in NO_SETTING and value]
         chosen = [word for each in settings for word in ("--set", each)]
-        separate += zoobench(*common, "--results", apart, "--threads", str(threads), *chosen)
+        run = [*common, "--results", apart, "--fresh", "--threads", str(threads), *chosen]  # fresh: if killed
+        separate += kept.seconds(f"run {number} of {len(rows)}", functools.partial(zoobench, *run))
     best = max(validation(record) for record in records(apart))
     whole = sum(row["state"] == "complete" for row in rows)
     how = f"{len(rows)} trials ({whole} to their end, threads: {tuned['threads']}) {together:.0f} s"
@@ -81,13 +114,16 @@ def main() -> int:
     parser.add_argument("--task", default="movie-genres")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of all fits; not searched")
     parser.add_argument("--plugin", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where what was measured stays; goes on from there")
     options = parser.parse_args()
     head(" ".join(["python tests/performance/tuning.py", *sys.argv[1:]]))
     plugin = ["--plugin", options.plugin] if options.plugin else []
-    with tempfile.TemporaryDirectory(prefix="zoobench.tuning.") as folder:
+    with tempfile.TemporaryDirectory(prefix="zoobench.tuning.") as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         held = [word for each in options.set for word in ("--set", each)]
         common = ("run", "--task", options.task, "--model", options.model, *held, *plugin)
-        figures = list(measure(common, options, Path(folder)))
+        figures = list(measure(common, options, folder))
     for figure in figures:
         show(figure)
     return int(any(figure.missed for figure in figures))
