@@ -19,7 +19,7 @@ KILLS = 5
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Scene:
     del cache  # of the whole session
-    return Scene.small(tmp_path_factory.mktemp("faults"), ["searched"])
+    return Scene.small(tmp_path_factory.mktemp("faults"), ["searched"], ["naps", "knows"])
 
 
 def test_kills_lose_nothing(scene: Scene) -> None:

@@ -64,6 +64,10 @@ second = model(card("naps-too"))(lambda config, context: Napper("naps-too", conf
 """
 
 
+MODELS = ("naps", "naps-too", "dummy-stratified", "knows")
+"""Two that take a while, one that answers at once, and one that is tuned."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """A suite to disturb.
@@ -82,8 +86,10 @@ class Scene:
     seconds: float
 
     @classmethod
-    def small(cls, folder: Path, tasks: Sequence[str] = ("tiny", "searched")) -> Scene:
-        """Return four cells of some tenths of a second a task, and a study of three trials, run once.
+    def small(
+        cls, folder: Path, tasks: Sequence[str] = ("tiny", "searched"), models: Sequence[str] = MODELS
+    ) -> Scene:
+        """Return cells of some tenths of a second, one a task and model, and studies of three trials, run once.
 
         Raises
         ------
@@ -94,7 +100,6 @@ class Scene:
         for name, text in files.items():
             (folder / name).write_text(text)
         plugins = tuple(word for name in files for word in ("--plugin", str(folder / name)))
-        models = ("naps", "naps-too", "dummy-stratified", "knows")
         asked = tuple(word for name in models for word in ("--model", name))
         tuned = ("--trials", "3", "--pruner", "none", "--set", "kind=plain", "--seed", "0")
         words, unbroken = (
