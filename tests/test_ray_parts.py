@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from zoobench.benchmarks.engines import ray_engine, ray_nodes
+from zoobench.benchmarks.engines import ray_engine, ray_nodes, ray_session
 from zoobench.benchmarks.engines.base import Ending, Limits, LostError
 from zoobench.benchmarks.engines.local import LocalEngine
 from zoobench.benchmarks.engines.parcels import Reply
@@ -176,3 +179,34 @@ def test_a_full_disk_of_another_machine_is_named(tiny: Path, tmp_path: Path, mon
     chosen = RunOptions(task="tiny", model="dummy-uniform", plugin=tiny, results=tmp_path / "r", quiet=True)
     with pytest.raises(UserError, match=r"^node 10\.0\.0\.2: no space left"):
         run_suite("quick", chosen)
+
+
+@pytest.fixture
+def wants_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of what answers like a Ray cluster to whom shows no token; none is to be found on this machine."""
+    grpc = pytest.importorskip("grpc")
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    refuse = grpc.unary_unary_rpc_method_handler(
+        lambda asked, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, "missing token")
+    )
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", {"CheckAlive": refuse})]
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+    os.environ.pop("RAY_AUTH_MODE", None)
+
+
+def test_a_cluster_that_wants_a_token_is_shown_the_one_that_is_here(wants_a_token: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this cluster wants a token: set RAY_AUTH_TOKEN"):
+        ray_session._knock(wants_a_token)
+    assert "RAY_AUTH_MODE" not in os.environ
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("open sesame")
+    ray_session._knock(wants_a_token)
+    assert os.environ["RAY_AUTH_MODE"] == "token"

@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,9 @@ def connect(address: str | None) -> Session:
     UserError
         If Ray is not installed, or nobody answers within some seconds.
     """
+    known = sys.modules.get("ray")
+    if address is not None and find_spec("ray") and not (known and known.is_initialized()):
+        _knock(address)  # before the import: Ray reads then whether it has to show its token
     ray = load(alone=address is None)
     if ray.is_initialized():  # a notebook's own
         return Session(address or "this process's", ray.get_runtime_context().get_node_id(), owned=False)
@@ -78,7 +83,6 @@ def connect(address: str | None) -> Session:
             return _alone(ray)
         except UserError:
             return _alone(ray)  # Ray gives itself 30 s to start, which a busy machine does not always keep
-    _knock(address)
     _init(ray, address, {"address": address})
     home = "" if address.startswith(CLIENT) else ray.get_runtime_context().get_node_id()
     return Session(address, home, owned=True)
@@ -105,7 +109,8 @@ def _alone(ray: Any) -> Session:
 
 def _knock(address: str) -> None:
     """Refuse an address where nobody listens, or something else: Ray would try for a minute and end this process."""
-    if address == "auto":
+    if address == "auto":  # Ray alone knows where that is; it is this machine's, so that a token here is for it
+        _show_token()
         return
     host, colon, port = address.removeprefix(CLIENT).rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
@@ -135,10 +140,26 @@ def _check(address: str, *, client: bool) -> None:
         try:
             channel.unary_unary(f"/ray.rpc.{asked}")(b"", timeout=CHECK_SECONDS)
         except grpc.RpcError as error:
-            if error.code() in silent:  # any other is an answer of Ray's: it may want a token
+            if error.code() in silent:  # any other is an answer of Ray's
                 raise UserError(
                     f"--address {address}: what listens there is no Ray cluster: `ray start --head` starts one"
                 ) from None
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED and not _show_token():
+                raise UserError(
+                    f"--address {address}: this cluster wants a token: set RAY_AUTH_TOKEN to what its head has in "
+                    "~/.ray/auth_token, or RAY_AUTH_TOKEN_PATH to a copy of that file"
+                ) from None
+
+
+def _show_token() -> bool:
+    """Have Ray show the token that it finds here, and say whether there is one.
+
+    Its clusters want one by default wherever one was ever made, but a driver that joins shows none unless told to.
+    """
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if found := named or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    return found
 
 
 def _init(ray: Any, address: str, options: dict[str, Any]) -> None:

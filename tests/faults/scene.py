@@ -86,9 +86,7 @@ class Scene:
     seconds: float
 
     @classmethod
-    def small(
-        cls, folder: Path, tasks: Sequence[str] = ("tiny", "searched"), models: Sequence[str] = MODELS
-    ) -> Scene:
+    def small(cls, folder: Path, tasks: Sequence[str] = ("tiny", "searched"), models: Sequence[str] = MODELS) -> Scene:
         """Return cells of some tenths of a second, one a task and model, and studies of three trials, run once.
 
         Raises
