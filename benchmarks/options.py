@@ -178,7 +178,7 @@ def check(suite: str, options: RunOptions) -> Request:
         raise unknown_name("option of run", min(strange), RunOptions.__annotations__)
     plugins = tuple(Path(path).expanduser().absolute() for path in _several(options.get("plugin")))
     added = [name for path in plugins for name in load_plugin(path)]
-    chosen = _suite(suite)
+    chosen = read_suite(suite)
     asked = tuple(map(str, _several(options.get("task")))) or tuple(chosen["tasks"])
     tasks = tuple(map(own.registered, asked))
     models = _several(options.get("model")) or (*_usual(chosen, tasks), *added)
@@ -369,7 +369,8 @@ def _several(value: Any, kind: type = str) -> tuple[Any, ...]:
     return tuple(value if isinstance(value, os.PathLike) else kind(value) for value in values)
 
 
-def _suite(name: str) -> dict[str, Any]:
+def read_suite(name: str) -> dict[str, Any]:
+    """Return what the file of a suite says; UserError where there is none of that name."""
     import tomllib
 
     known = suites()

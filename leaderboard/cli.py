@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 import typer
 
 from ..datasets.support.errors import UnavailableError, UserError
+from .board_cli import BestPer, show_thinned
 from .compare_cli import compare
 from .confidence_cli import confidence as confidence_command
 from .console import (
@@ -132,6 +133,7 @@ def board(
         bool, typer.Option("--curves", help="Score and seconds by training rows; see `run --fractions`.")
     ] = False,
     across: Annotated[bool, typer.Option("--across", help="Rank models over tasks: mean rank and win rate.")] = False,
+    best_per: BestPer = None,
     picture: Picture = None,
 ) -> None:
     """Show the leaderboard of the stored records."""
@@ -141,6 +143,8 @@ def board(
     from .frame import load_board
 
     check_format(format)
+    if best_per and (curves or across):
+        raise UserError("--best-per thins the board of tasks: leave it out beside --curves and --across")
     folder = Path(results or default_results())
     names = list(map(name_of, task or []))
     if curves and across:
@@ -151,11 +155,8 @@ def board(
         show_curves(folder, names[0] if names else None, (sort, policy), format, picture)
     elif across:
         show_across(load_board(folder, sort=sort, policy=policy), names, format, picture)
-    elif picture is not None:
-        raise UserError("--picture draws --curves or --across: give one of them too")
     else:
-        for name in names or [None]:
-            show_board(load_board(folder, task=name, sort=sort, policy=policy), format)
+        show_thinned(folder, names, (sort, policy), format, best_per, picture)
 
 
 @app.command()

@@ -15,7 +15,10 @@ Fractions = Annotated[
 ]
 Picture = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(metavar="FILE", help="Draw --curves into a page (.html), or --across as .html, .svg or .png."),
+    typer.Option(
+        metavar="FILE",
+        help="Draw quality against cost of one --task (.svg), --curves (.html), or --across (.html, .svg, .png).",
+    ),
 ]
 
 

@@ -55,7 +55,7 @@ def as_markdown(page: Page) -> str:
     parts = [f"### {_escape(page.title)}", "\n".join(f"- {_escape(line)}" for line in page.words)]
     for sheet in page.sheets:
         parts += [f"#### {_escape(sheet.title)}"] if sheet.title else []
-        parts.append(_pipes(sheet.columns))
+        parts.append(pipes(sheet.columns))
     parts.append("\n".join(f"- {_escape(note)}" for note in page.notes))
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -114,7 +114,8 @@ def _line(columns: Sequence[Column], cells: Sequence[str]) -> str:
     return _GAP.join(padded).rstrip()
 
 
-def _pipes(columns: Sequence[Column]) -> str:
+def pipes(columns: Sequence[Column]) -> str:
+    """Return columns as a table of GitHub's Markdown."""
     sides = ["---:" if column.right else "---" for column in columns]
     rows = list(zip(*([column.heading, *column.cells] for column in columns), strict=True))
     lines = [[_escape(cell) for cell in rows[0]], sides, *([_escape(cell) for cell in row] for row in rows[1:])]

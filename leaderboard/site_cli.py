@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .console import Results, warn
+from .console import Results, warn, working
 
 site_app = typer.Typer(
     help="The leaderboard as a site of plain pages, and as tables of Markdown files.", no_args_is_help=True
@@ -45,13 +45,19 @@ def tables(
     files: Annotated[list[Path], typer.Argument(metavar="FILE ...", help="Markdown files with marked boards.")],
     results: Results = None,
 ) -> None:
-    """Write the boards of Markdown files anew: what stands between <!-- board: NAME --> and <!-- end board -->.
+    """Write what is marked in Markdown files anew, from <!-- KIND: NAME --> to <!-- end KIND -->, and its pictures.
 
-    NAME is a task, a suite (its tasks) or `all`.
+    board: a task, a suite (its tasks) or `all`; `best-per=family` thins it. tasks: all: the best of each family of each
+    task, what to take, and `pictures=FOLDER` of quality against cost. reproduction: all, leaks: all: the published
+    numbers beside ours, and what three leaks are worth.
     """
     from ..benchmarks.options import default_results
     from .marked_tables import write_tables
 
-    changed = write_tables(files, Path(results or default_results()))
+    with working("reading records") as tell:
+        changed = write_tables(files, Path(results or default_results()), tell)
+    for path in changed:
+        if path not in files:
+            typer.echo(f"{path}: drawn anew")
     for path in files:
         typer.echo(f"{path}: {'written anew' if path in changed else 'as it was'}")

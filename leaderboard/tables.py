@@ -357,14 +357,18 @@ def _reasons(columns: Sequence[Column], console: Console) -> Table:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    rows = told_apart(rows_of(frame))
+    sheets, notes = markdown_parts(told_apart(rows_of(frame)))
+    return "\n\n".join([*sheets, notes]) + "\n"
+
+
+def markdown_parts(rows: list[Row]) -> tuple[list[str], str]:
+    """Return the tables of rows that `told_apart` returned, each below its heading, and the notes below them all."""
     places = _places(rows)
-    parts = []
-    for sheet in _sheets(rows, places):
-        parts.append(f"### {sheet.title}")
-        parts += [_pipes(columns) for columns in (sheet.columns, sheet.failures) if columns]
-    notes = "\n".join(f"- {_escape(note)}" for note in _notes(rows, places))
-    return "\n\n".join([*parts, notes]) + "\n"
+    sheets = [
+        "\n\n".join([f"### {sheet.title}", *(_pipes(each) for each in (sheet.columns, sheet.failures) if each)])
+        for sheet in _sheets(rows, places)
+    ]
+    return sheets, "\n".join(f"- {_escape(note)}" for note in _notes(rows, places))
 
 
 def _pipes(columns: Sequence[Column]) -> str:

@@ -171,6 +171,7 @@ PACKAGE = {
     "my_package/__init__.py": "",
 }
 README = "# Tables\n\n<!-- board: tiny-in-ci -->\nan older one\n<!-- end board -->\n\nAfter it.\n"
+TASKS = "\n<!-- tasks: all pictures=leaderboard/pictures -->\n<!-- end tasks -->\n"
 GH = '#!/bin/sh\n[ "$1" = auth ] || { printf "%s\\n" "$@" > "$SEEN"; cat proposal/body.md >> "$SEEN"; }\n'
 
 
@@ -213,8 +214,8 @@ class Rehearsal:
     def _repository(self) -> None:
         self.repository.mkdir()
         (self.repository / "leaderboard").mkdir()
-        for readme in ("README.md", "leaderboard/README.md"):
-            (self.repository / readme).write_text(README)
+        for readme, text in (("README.md", README + TASKS), ("leaderboard/README.md", README)):
+            (self.repository / readme).write_text(text)
         shutil.copyfile(ROOT / ".gitignore", self.repository / ".gitignore")
         self.bash(
             f"git init -q --bare {self.origin} && git init -q -b main && git remote add origin {self.origin}\n"
@@ -268,8 +269,10 @@ def test_the_readmes_table_is_the_board(rehearsal: Rehearsal) -> None:
     results = rehearsal.repository / "leaderboard" / "results"
     board = zoobench_here("board", "--task", "tiny-in-ci", "--results", results, "--format", "md").stdout
     assert "dummy-constant" in board
-    assert text == README.replace("an older one\n", f"{board}\n")
-    assert (rehearsal.repository / "leaderboard" / "README.md").read_text() == text
+    written = README.replace("an older one\n", f"{board}\n")
+    assert (rehearsal.repository / "leaderboard" / "README.md").read_text() == written
+    assert text.startswith(written)
+    assert "](leaderboard/pictures/tiny-in-ci.svg)" in text.removeprefix(written)
 
 
 @pytest.mark.slow
@@ -289,10 +292,10 @@ def test_the_pull_request_holds_measurements_alone(rehearsal: Rehearsal) -> None
     )
     assert "### What changed from before" in said
     pushed = rehearsal.bash(f"git -C {rehearsal.origin} diff --name-only main leaderboard/7-1").splitlines()
-    assert "README.md" in pushed
     assert any(name.endswith("/record.json") for name in pushed)
     assert any(name.endswith("/probabilities.parquet") for name in pushed)
-    tables = {"README.md", "leaderboard/README.md"}
+    tables = {"README.md", "leaderboard/README.md", "leaderboard/pictures/tiny-in-ci.svg"}
+    assert tables <= set(pushed)
     assert not [name for name in pushed if name not in tables and not name.startswith("leaderboard/results/cells/")]
 
 
