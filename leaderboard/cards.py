@@ -228,3 +228,10 @@ def card_of_task(name: str) -> TaskCard | None:
     with contextlib.suppress(UserError):
         return TASKS.get(name.partition("@")[0]).card
     return None
+
+
+def card_of_model(name: str) -> ModelCard | None:
+    """Return the card of a model; None where its plug-in is not at hand."""
+    with contextlib.suppress(UserError):
+        return MODELS.get(name).card
+    return None

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from ..datasets.support.errors import UserError, unknown_name
-from ..zoo.core import MODELS, ModelCard
+from ..datasets.support.errors import unknown_name
+from ..zoo.core import ModelCard
+from .cards import card_of_model
 from .tables import Row, rows_of
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ def family_of_row(row: Row) -> str:
     """Return the family of a row of the board; the framework of its records where its model is not at hand."""
     if row["mode"] == "ensemble":
         return TOGETHER
-    try:
-        return family_of(MODELS.get(row["model"]).card)
-    except UserError:
-        return str(row["framework"])
+    card = card_of_model(row["model"])
+    return str(row["framework"]) if card is None else family_of(card)
 
 
 def best_of_each(items: Iterable[Item], kind: Callable[[Item], Hashable]) -> list[Item]:

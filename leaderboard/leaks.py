@@ -13,8 +13,8 @@ from ..benchmarks.scoring import average_of
 from ..benchmarks.store import Stored
 from ..benchmarks.thresholds import Thresholds, apply_thresholds, counts_at, fit_thresholds
 from .families import best_of_each, family_of_row
-from .reproduction import NO_TARGETS, NOT_RUN, Boards, find_row
-from .tables import Row, model_words
+from .reproduction import NO_TARGETS, NOT_RUN, Boards, called, find_row
+from .tables import Row
 
 SINGLE = "single"
 """System 1's policy: one threshold of 0.10, 0.11, … 0.90 for all labels, the best F1 weighted."""
@@ -55,11 +55,10 @@ def split_gaps(boards: Boards, split: Split) -> list[SplitGap]:
     """Return, of each family, the model that is best under the honest split, of those that both splits have."""
     there = {_who(row): row for row in reversed(_done(boards.rows(split.leaky, split.metric), split.metric))}
     both = [row for row in _done(boards.rows(split.honest, split.metric), split.metric) if _who(row) in there]
-    return [SplitGap(model_words(row), there[_who(row)], row) for row in best_of_each(both, family_of_row)]
+    return [SplitGap(called(row), there[_who(row)], row) for row in best_of_each(both, family_of_row)]
 
 
 def _who(row: Row) -> tuple[str, ...]:
-    # Not the settings that all rows of a task share: those of the two tasks may differ by a folder.
     return tuple(row[name] for name in ("model", "preset", "mode", "settings"))
 
 
@@ -118,8 +117,8 @@ def threshold_gap(boards: Boards, tuned: Tuned) -> ThresholdGap:
     both = [_both(boards, stored, tuned) for stored in boards.stored(row)]
     known = [each for each in both if each is not None]
     if len(known) < len(both):
-        return ThresholdGap(tuned, model_words(row), missing=NO_TARGETS)
-    return ThresholdGap(tuned, model_words(row), *(fmean(side) for side in zip(*known, strict=True)))
+        return ThresholdGap(tuned, called(row), missing=NO_TARGETS)
+    return ThresholdGap(tuned, called(row), *(fmean(side) for side in zip(*known, strict=True)))
 
 
 def _both(boards: Boards, stored: Stored, tuned: Tuned) -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
 from ..benchmarks.record import Record
 from ..benchmarks.store import Stored, read_record
-from ..zoo.core import MODELS, split_name
+from ..zoo.core import split_name
 from ..zoo.text import ENCODER
+from .cards import card_of_model
 from .elsewhere import class_in_question
 from .frame import load_board
 from .known_rows import KnownRows
 from .originals import COUNTS, TRAINING, Entry, Original, Reading
 from .recommend_data import newest_table
+from .sheet_notes import without_ways
 from .tables import Row, model_words, rows_of
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 NOT_RUN = "not run"
 PACKAGED = str(ENCODER["encoder"])
 """The encoder that needs no hub."""
-NO_TARGETS = "needs the test targets"
+NO_TARGETS, NOT_KEPT = "needs the test targets", "not kept"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Line:
     high: float | None = None
     by: str = ""
     fit_s: float | None = None
+    hardware: str = ""
     missing: str = ""
 
     def __post_init__(self) -> None:
@@ -90,8 +94,8 @@ class Gap:
     @property
     def encoders(self) -> tuple[str, ...]:
         """What their encoders are called on a hub; none of those that come with the package."""
-        configured = [(MODELS.get(name).card, preset) for name, preset in map(split_name, self.models)]
-        named = [str(card.configure(preset).get("encoder", "")) for card, preset in configured]
+        cards = [(card_of_model(name), preset) for name, preset in map(split_name, self.models)]
+        named = [str(card.configure(preset).get("encoder", "")) for card, preset in cards if card is not None]
         return tuple(dict.fromkeys(each for each in named if each and each != PACKAGED))
 
 
@@ -121,18 +125,24 @@ class Boards:
         self.root = results.expanduser().absolute()
         self.known = KnownRows()
         self._results = results
-        self._boards: dict[tuple[str | None, str], dict[str, list[Row]]] = {}
+        self._boards: dict[tuple[str, str | None, str], list[Row]] = {}
         self._records: dict[str, Stored] = {}
+
+    @cached_property
+    def _tasks(self) -> frozenset[str]:
+        return frozenset(load_board(self._results).frame["task"])
 
     def rows(self, task: str, measure: str = "", policy: str = "") -> list[Row]:
         """Return the rows of a task's newest data and folds, the best by `measure` first where it has an interval."""
-        key = (measure if measure in MAIN_METRICS else None, policy)
+        key = (task, measure if measure in MAIN_METRICS else None, policy)
         if key not in self._boards:
-            tables: dict[str, list[Row]] = {}
-            for row in rows_of(load_board(self._results, sort=key[0], policy=policy or None).frame):
-                tables.setdefault(row["task"], []).append(row)
-            self._boards[key] = {name: newest_table(rows) for name, rows in tables.items()}
-        return self._boards[key].get(task, [])
+            frame = (
+                load_board(self._results, task, sort=key[1], policy=policy or None).frame
+                if task in self._tasks
+                else None
+            )
+            self._boards[key] = [] if frame is None else newest_table(rows_of(frame))
+        return self._boards[key]
 
     def stored(self, row: Row) -> list[Stored]:
         """Return the finished records of a row."""
@@ -173,9 +183,19 @@ def _line(boards: Boards, original: Original, entry: Entry, reading: Reading, th
         return Line(entry.name, reading, theirs, missing=status)
     value = _value(boards, row, reading, entry.label, original.policy)
     if value is None:
-        return Line(entry.name, reading, theirs, missing=NO_TARGETS)
+        of_rows = reading.measure.partition(":")[0] in _OF_ROWS
+        return Line(entry.name, reading, theirs, missing=NO_TARGETS if of_rows else NOT_KEPT)
+    return _held_against(row, entry.name, reading, theirs, value, "" if own else status)
+
+
+def _held_against(row: Row, name: str, reading: Reading, theirs: Decimal, value: float, missing: str = "") -> Line:
     bounds = (row["low"], row["high"]) if row["ranked_by"] == reading.measure else (None, None)
-    return Line(entry.name, reading, theirs, value, *bounds, model_words(row), row["fit_s"], "" if own else status)
+    return Line(name, reading, theirs, value, *bounds, called(row), row["fit_s"], row["hardware"], missing)
+
+
+def called(row: Row) -> str:
+    """Return what a row is called, without the folders of the machine that it was measured on."""
+    return model_words({**row, "settings": without_ways(row["settings"])})
 
 
 def find_row(rows: Sequence[Row], model: str, settings: Mapping[str, str]) -> tuple[Row | None, str]:
@@ -248,18 +268,20 @@ _READ: Mapping[str, Callable[[Boards, Stored, str, str, str], float | None]] = {
     "sure": _sure,
     "brier_of_label": _brier,
 }
+_OF_ROWS = ("sure", "brier_of_label")
+"""What follows from probabilities and test targets, and stands in no record."""
 
 
 def _best(boards: Boards, original: Original) -> Line | None:
     """Return the best row of the board by a table's first measure, ensembles and tuned rows among them."""
     reading = original.columns[0][0]
-    if reading.measure not in MAIN_METRICS:
+    floor = all(entry.model.startswith("dummy-") for entry in original.entries)
+    if reading.measure not in MAIN_METRICS or floor:
         return None
     rows = [row for row in boards.rows(reading.task, reading.measure, original.policy) if row["rank"] is not None]
     rows = [row for row in rows if not row["overlap"] and row["ranked_by"] == reading.measure]
     if not rows:
         return None
-    row, best = rows[0], max(original.entries, key=lambda entry: entry.values[0])
-    return Line(
-        best.name, reading, best.values[0], row["value"], row["low"], row["high"], model_words(row), row["fit_s"]
-    )
+    choose = max if METRICS[reading.measure].higher_is_better else min
+    theirs = choose(entry.values[0] for entry in original.entries)
+    return _held_against(rows[0], original.title, reading, theirs, rows[0]["value"])

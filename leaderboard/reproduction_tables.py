@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..benchmarks.metrics import METRICS
-from .cards import card_of_task
 from .leaks import SPLITS, TUNED, Split, SplitGap, ThresholdGap, split_gaps, threshold_gap
 from .originals import COUNTS, TRAINING, Original, originals
 from .reproduction import NOT_RUN, Boards, Gap, Line, Reproduced, reproduce
@@ -19,8 +18,8 @@ _NOTES = (
     "stands below its table, with the command that fills it.",
     f"{WITHIN} theirs lies within our 95 % interval (bootstrap of the test rows). No interval: a measure, or a "
     "threshold policy, that records keep no resamples of.",
-    "Fit s: features of the training and validation rows, tuning and fit, on the hardware of the boards above. Seconds "
-    "and counts of rows are of other machines and folds: they stand side by side, and no difference is drawn.",
+    "Fit s: features of the training and validation rows, tuning and fit. Seconds and counts of rows are of other "
+    "machines and folds than the originals': they stand side by side, and no difference is drawn.",
 )
 
 
@@ -28,16 +27,18 @@ def reproduction_markdown(results: Path) -> str:
     """Return every table of the originals beside ours; raises as `frame.load_board` does."""
     boards = Boards(results)
     tables, left_out = originals()
-    parts = [_table(reproduce(boards, table)) for table in tables]
-    notes = [*_NOTES, *(f"Not above, of system {each.system}: {each.what}." for each in left_out)]
+    found = [reproduce(boards, table) for table in tables]
+    parts = [_table(each) for each in found]
+    places = sorted({line.hardware for each in found for line in each.lines if line.hardware})
+    hardware = [f"Hardware: {', '.join(places)}."] if places else []
+    notes = [*_NOTES, *hardware, *(f"Not above, of system {each.system}: {each.what}." for each in left_out)]
     return "\n\n".join([*parts, _bullets(notes)]) + "\n"
 
 
 def _table(found: Reproduced) -> str:
     original = found.original
-    lead = f"From: {original.where}. Ours: `{original.task}`, thresholds `{original.policy}`. {original.differs}"
-    if card_of_task(original.task) is not None and original.policy == "argmax":
-        lead = f"From: {original.where}. Ours: `{original.task}`, the most probable class. {original.differs}"
+    decided = "the most probable class" if original.policy == "argmax" else f"thresholds `{original.policy}`"
+    lead = f"From: {original.where}. Ours: `{original.task}`, {decided}. {original.differs}"
     table = pipes(_columns(original, found.lines))
     if any(entry.label for entry in original.entries):
         table = f"<details><summary>By label: {len(found.lines)} figures</summary>\n\n{table}\n\n</details>"

@@ -31,8 +31,12 @@ def _without(row: Row, shared: frozenset[str]) -> Row:
 
 
 def _shortened(settings: Sequence[str]) -> str:
-    # Of a local folder the end of its path: the whole would push the other settings out of sight.
-    return _WAY.sub("=.../", ", ".join(settings))
+    return without_ways(", ".join(settings))
+
+
+def without_ways(settings: str) -> str:
+    """Return settings with the end of the path of a local folder: the whole would push the others out of sight."""
+    return _WAY.sub("=.../", settings)
 
 
 def _settings(row: Row) -> list[str]:

@@ -368,7 +368,9 @@ def markdown_parts(rows: list[Row]) -> tuple[list[str], str]:
         "\n\n".join([f"### {sheet.title}", *(_pipes(each) for each in (sheet.columns, sheet.failures) if each)])
         for sheet in _sheets(rows, places)
     ]
-    return sheets, "\n".join(f"- {_escape(note)}" for note in _notes(rows, places))
+    # A note that begins with the mark + would begin a list of its own.
+    notes = [f"- \\{note}" if note.startswith(SHARED) else f"- {note}" for note in map(_escape, _notes(rows, places))]
+    return sheets, "\n".join(notes)
 
 
 def _pipes(columns: Sequence[Column]) -> str:
