@@ -29,7 +29,6 @@ from .words import cut_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
 DRAWING = 1
@@ -38,7 +37,7 @@ COSTS: Mapping[str, str] = MappingProxyType({"fit_s": "Seconds to train", "laten
 """The costs of the panels: columns of the board, and what people call them."""
 NAMED = 12
 """Models that are named at most, the best."""
-_NAME = 30
+_NAME, _SIZE = 30, 8
 _COLOURS = {
     "page": ("#ffffff", "#0d1117"),
     "ink": ("#3b4352", "#c5cdd9"),
@@ -254,43 +253,52 @@ def _front_boxes(axes: Axes, found: Pareto, cost: str) -> list[Bbox]:
 
 
 def _name(axes: Axes, found: Pareto, cost: str, renderer: Any) -> None:
-    """Write the names beside their dots, where they touch neither one another nor a dot, an interval or the front."""
-    from matplotlib.transforms import Bbox
+    """Write the names beside their dots, where they touch neither one another nor a dot, an interval or the front.
 
+    Where there is no such place, one beside the other names and their dots must do.
+    """
     dots = [(each, x) for each in found.points if (x := _place(each, cost)) is not None]
-    taken = [box for each, x in dots for box in _boxes(axes, each, x)]
-    taken += _front_boxes(axes, found, cost)
-    inside = axes.bbox
+    hard = [_boxes(axes, each, x)[0] for each, x in dots if each.named]
+    soft = [box for each, x in dots for box in _boxes(axes, each, x)] + _front_boxes(axes, found, cost)
     for each, x in dots:
         if not each.named:
             continue
-        for reach, (right, up) in ((reach, way) for reach in _DISTANCES for way in _AROUND):
-            label = _label(axes, each, x, (right * reach, up * reach))
-            text = Bbox.from_extents(*_text_extents(label, renderer))
-            if _free(text, taken, inside):
-                taken.append(text)
-                break
-            label.remove()
+        places = _places_around(axes, each, x, renderer)
+        free = [(way, box) for way, box in places if _free(box, hard, axes.bbox)]
+        best = next((found for found in free if _free(found[1], soft, axes.bbox)), next(iter(free), None))
+        if best is not None:
+            hard.append(best[1])
+            _label(axes, each, x, best[0])
 
 
-def _label(axes: Axes, each: Point, x: float, offset: tuple[float, float]) -> Annotation:
+def _places_around(axes: Axes, each: Point, x: float, renderer: Any) -> list[tuple[tuple[float, float], Bbox]]:
+    """Return where a name may stand, the nearest first: points to the right and up, and the box of its letters."""
+    from matplotlib.transforms import Bbox
+
+    trial = axes.text(0, 0, cut_name(each.name, _NAME), fontsize=_SIZE)
+    size = trial.get_window_extent(renderer)
+    trial.remove()
+    middle = axes.transData.transform((x, each.value))
+    found = []
+    for reach, (right, up) in ((reach, way) for reach in _DISTANCES for way in _AROUND):
+        dx, dy = (way * reach * axes.figure.dpi / 72 for way in (right, up))
+        left = middle[0] + dx - size.width * (1 - right) / 2
+        foot = middle[1] + dy - size.height * (1 - up) / 2
+        box = Bbox.from_extents(left - 1, foot - 1, left + size.width + 1, foot + size.height + 1)
+        found.append(((right * reach, up * reach), box))
+    return found
+
+
+def _label(axes: Axes, each: Point, x: float, offset: tuple[float, float]) -> None:
     sides = {-1: "right", 0: "center", 1: "left"}
     heights = {-1: "top", 0: "center", 1: "bottom"}
     ways = [(value > 0) - (value < 0) for value in offset]
     far = max(map(abs, offset)) > _DISTANCES[1]
     line = {"arrowstyle": "-", "color": _light("faint"), "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3} if far else None
-    return axes.annotate(
+    axes.annotate(
         cut_name(each.name, _NAME), (x, each.value), offset, textcoords="offset points", ha=sides[ways[0]],
-        va=heights[ways[1]], fontsize=8, color=_light("ink"), arrowprops=line,
+        va=heights[ways[1]], fontsize=_SIZE, color=_light("ink"), arrowprops=line,
     )  # fmt: skip
-
-
-def _text_extents(label: Annotation, renderer: Any) -> tuple[float, float, float, float]:
-    from matplotlib.text import Text
-
-    label.update_positions(renderer)
-    box = Text.get_window_extent(label, renderer)  # without the line to the dot
-    return box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1
 
 
 def _boxes(axes: Axes, each: Point, x: float) -> list[Bbox]:

@@ -136,12 +136,9 @@ class Boards:
         """Return the rows of a task's newest data and folds, the best by `measure` first where it has an interval."""
         key = (task, measure if measure in MAIN_METRICS else None, policy)
         if key not in self._boards:
-            frame = (
-                load_board(self._results, task, sort=key[1], policy=policy or None).frame
-                if task in self._tasks
-                else None
-            )
-            self._boards[key] = [] if frame is None else newest_table(rows_of(frame))
+            there = task in self._tasks
+            rows = rows_of(load_board(self._results, task, key[1], policy or None).frame) if there else []
+            self._boards[key] = newest_table(rows) if rows else []
         return self._boards[key]
 
     def stored(self, row: Row) -> list[Stored]:
