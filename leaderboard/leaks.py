@@ -118,7 +118,8 @@ def threshold_gap(boards: Boards, tuned: Tuned) -> ThresholdGap:
     known = [each for each in both if each is not None]
     if len(known) < len(both):
         return ThresholdGap(tuned, called(row), missing=NO_TARGETS)
-    return ThresholdGap(tuned, called(row), *(fmean(side) for side in zip(*known, strict=True)))
+    on_test, on_validation = (fmean(side) for side in zip(*known, strict=True))
+    return ThresholdGap(tuned, called(row), on_test, on_validation)
 
 
 def _both(boards: Boards, stored: Stored, tuned: Tuned) -> tuple[float, float] | None:

@@ -36,7 +36,7 @@ class Mark:
     def of(cls, kind: str, words: str) -> Mark:
         """Read the words of a mark; UserError where they say what its kind does not know."""
         name, *rest = words.split()
-        options = dict(each.partition("=")[::2] for each in rest)
+        options = {option: value for option, _, value in (each.partition("=") for each in rest)}
         for option, value in options.items():
             if option not in _OPTIONS[kind] or not value:
                 known = ", ".join(f"{each}=…" for each in _OPTIONS[kind]) or "nothing"

@@ -94,9 +94,17 @@ class Gap:
     @property
     def encoders(self) -> tuple[str, ...]:
         """What their encoders are called on a hub; none of those that come with the package."""
+        return tuple(each for each in self._named("encoder") if each != PACKAGED)
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """Weights of image networks that are downloaded first."""
+        return tuple(each for each in self._named("weights") if each != "none")
+
+    def _named(self, setting: str) -> tuple[str, ...]:
         cards = [(card_of_model(name), preset) for name, preset in map(split_name, self.models)]
-        named = [str(card.configure(preset).get("encoder", "")) for card, preset in cards if card is not None]
-        return tuple(dict.fromkeys(each for each in named if each and each != PACKAGED))
+        named = [card.configure(preset).get(setting, "") for card, preset in cards if card is not None]
+        return tuple(dict.fromkeys(str(each) for each in named if each))
 
 
 @dataclass(frozen=True)
@@ -210,7 +218,8 @@ def find_row(rows: Sequence[Row], model: str, settings: Mapping[str, str]) -> tu
     ]
     done = [(row, held) for row, held in fitting if row["rank"] is not None]
     if not done:
-        return None, fitting[0][0]["status"] if fitting else NOT_RUN
+        status = fitting[0][0]["status"] if fitting else NOT_RUN
+        return None, NOT_KEPT if status == "ok" else status
     usual = class_in_question(rows, None, rows)
     return min(done, key=lambda each: (len(each[1] - wanted), each[0]["hardware"] != usual, each[0]["rank"]))[0], ""
 

@@ -64,8 +64,14 @@ def _below(found: Reproduced) -> list[str]:
 
 def _hub(gap: Gap) -> str:
     """Say what has to be had first."""
-    names = ", ".join(f"`{name}`" for name in gap.encoders)
-    return f", where a hub gives {names} (or with `--set encoder=FOLDER` that holds it)" if names else ""
+    if gap.encoders:
+        names = ", ".join(f"`{name}`" for name in gap.encoders)
+        return f", where a hub gives {names} (or with `--set encoder=FOLDER` that holds it)"
+    if gap.downloads:
+        return (
+            f", where the weights `{gap.downloads[0]}` can be downloaded (or with `--set weights=none`, from scratch)"
+        )
+    return ""
 
 
 def _columns(original: Original, lines: Sequence[Line]) -> list[Column]:
