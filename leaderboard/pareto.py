@@ -157,12 +157,8 @@ def as_svg(found: Pareto) -> str:
 
     drawn = io.StringIO()
     # No date and no random names: the same figures make the same file.
-    settings: dict[Any, Any] = {
-        "svg.hashsalt": "zoobench",
-        "svg.fonttype": "path",
-        "text.parse_math": False,
-        "font.size": 9,
-    }
+    settings: dict[Any, Any] = {"svg.hashsalt": "zoobench", "svg.fonttype": "path"}
+    settings |= {"text.parse_math": False, "font.size": 9}
     with rc_context(settings):
         draw(found).savefig(drawn, format="svg", metadata={"Date": None})
     svg = drawn.getvalue()
