@@ -43,9 +43,9 @@ def show_thinned(
     from .recommend_data import ask
 
     if picture is not None:
-        pareto.check_svg(picture)
         if len(tasks) != 1 or scored[1] is not None:
             raise UserError("--picture draws one --task under its own policy, --curves, or --across: give one of them")
+        pareto.check_svg(picture)
     if best_per is not None:
         families.check_way(best_per)
     for task in tasks or [None]:

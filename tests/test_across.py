@@ -215,7 +215,7 @@ def test_pictures_that_cannot_be_are_refused(tmp_path: Path, results: Path, monk
     for path, message in (("p.gif", "must end in .html, .svg, .png"), ("no/p.svg", "its folder is not there")):
         with pytest.raises(UserError, match=message):
             critical_difference.check_picture(tmp_path / path)
-    with pytest.raises(UserError, match="--picture draws --curves or --across"):
+    with pytest.raises(UserError, match="--picture draws one --task"):
         CliRunner().invoke(app, ["board", "--results", str(results), "--picture", "p.svg"], catch_exceptions=False)
     monkeypatch.setattr(critical_difference, "_NEEDS", ("scikit_posthocs_of_nobody",))
     with pytest.raises(UnavailableError, match=r"needs scikit_posthocs_of_nobody: pip install 'zoobench\[stats\]'"):

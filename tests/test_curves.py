@@ -244,7 +244,7 @@ def test_curves_from_the_command_line(tmp_path: Path, tiny: Path) -> None:
         (("run", "--fractions", ""), "a number is missing"),
         (("run", "--fractions", "0.001", "--task", "tiny"), "fraction 0.001 of tiny is 0 of 168 training rows"),
         (("board", "--curves", "--results", "nowhere"), "results folder nowhere does not exist"),
-        (("board", "--picture", "c.html", "--results", "nowhere"), "--picture draws --curves or --across: give one"),
+        (("board", "--picture", "c.html", "--results", "nowhere"), "--picture draws one --task"),
         (("board", "--curves", "--picture", "c.png", "--results", "nowhere"), "name a file that ends in .html"),
         (("board", "--curves", "--results", "COMMITTED", "--task", "openi-reports"), "no learning curve of openi-reports"),
     ],
