@@ -78,7 +78,7 @@ class Tuned:
     metric: str
 
 
-_SYSTEM_1 = ("pubmedbert@ensemble", "minilm@ensemble", "minilm", "tfidf-lightgbm")
+_SYSTEM_1 = ("pubmedbert@ensemble", "minilm@ensemble", "minilm", "tfidf-lightgbm", "tfidf-logreg")
 _SYSTEM_2 = ("densenet121-fpn-tabular@published", "densenet121-fpn-tabular")
 TUNED = (
     Tuned(1, "One threshold, 0.10 to 0.90", "biomedical-abstracts@published", _SYSTEM_1, SINGLE, "f1_weighted"),
