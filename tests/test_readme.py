@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from zoobench.leaderboard.families import BAGS, FROZEN, family_of_row
+from zoobench.leaderboard.frame import load_board
+from zoobench.leaderboard.tables import rows_of
 
 from .conftest import zoobench, zoobench_here
 
@@ -106,3 +109,15 @@ def test_prose_holds_no_figure_that_a_record_could_contradict(file: str) -> None
     found = set(re.findall(r"(?<![\d.])0\.\d{2,}\b", prose))
     found |= set(re.findall(r"\d+ points\b|\b\d+(?:\.\d+)? times as\b", prose))
     assert found <= set(SETTLED), "write it by a mark (leaderboard/README.md), or say here why no record has it"
+
+
+def test_what_the_readme_says_of_words_and_encoders_is_so() -> None:
+    """That a frozen sentence encoder loses what single words tell, on radiology reports."""
+    rows = load_board(ROOT / "leaderboard" / "results", task="openi-reports").frame
+    best = {
+        family: value
+        for value, family in sorted(
+            (row["value"], family_of_row(row)) for row in rows_of(rows) if row["rank"] is not None
+        )
+    }
+    assert best[BAGS] > best[FROZEN]
