@@ -198,7 +198,9 @@ def test_a_task_says_what_to_take_as_recommend_does(results: Path) -> None:
 
 
 def test_a_mark_writes_every_honest_task_with_its_picture(results: Path) -> None:
-    Cell("tfidf-logreg", STRONG, "ants").store(results)
+    for model in ("tfidf-logreg", "embedding-logreg"):
+        Cell(model, STRONG, "ants").store(results)
+    Cell("kim-cnn", STRONG, "ants", hardware="Other CPU, 64 cores").store(results)  # its seconds are of another machine
     page = results.parent / "page.md"
     page.write_text("<!-- tasks: all pictures=pics -->\nold\n<!-- end tasks -->\n")
     changed = write_tables([page], results)
@@ -209,6 +211,10 @@ def test_a_mark_writes_every_honest_task_with_its_picture(results: Path) -> None
         "ants",
     ]  # the suite `quick` first; no @random
     assert "](pics/ants.svg)" in text
+    assert re.findall(r"^\| \d.*? \| (\S+) \|", text.partition("### ants")[2], re.MULTILINE) == [
+        "embedding-logreg",
+        "tfidf-logreg",
+    ]
     assert text.count("Time and memory compare only within one hardware class.") == 1
     assert write_tables([page], results) == []
     page.write_text("<!-- tasks: all colour=red -->\nold\n<!-- end tasks -->\n")
