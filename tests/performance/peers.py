@@ -6,7 +6,7 @@ a  Each peer is given the texts of a task's folds and the targets of train and v
    here, where its answers are scored as any cell's. "Own" are the decisions that the peer makes itself, "policy" those
    of the harness's thresholds, chosen on its validation scores. Beside them: zoobench's recorded model that is best on
    the validation fold (of --results, and of --model, which are run here), and `tfidf-logreg` as it comes.
-   The figure: the test score of that model less the peer's, by whichever decisions the peer scores higher.
+   The figure: the test score of that model less the peer's, by whichever decisions the peer scores higher, in points.
 b  What the harness costs: the pipeline of `plain` as that script, in a process a task, imports, reading, fit and
    predictions of validation and test included; and as cells of `tfidf-logreg` with the same settings in one
    `zoobench run` of all tasks, everything from its start to its end included: predictions of train as well, latency,
@@ -128,16 +128,17 @@ def beside(given: argparse.Namespace, tasks: Sequence[Asked], peers: Sequence[Pe
         for line in ours:
             print(row(line), flush=True)
         for peer in tracked(fitting, len(fitting), f"{asked.name}: peers"):
-            what = f"a  {asked.name}: zoobench - {peer.name}"
+            what = f"a  {asked.name}: points over a peer"
             try:
                 line = ask(given, asked, peer)
             except (UnavailableError, UserError) as error:
                 print(f"| {peer.name} | {error} | | | | | | |", flush=True)
-                yield Figure(what, float("nan"), None, f"not measured: {error}")
+                yield Figure(what, float("nan"), None, f"{peer.name} is not measured: {error}")
                 continue
             print(row(line), flush=True)
-            how = f"{ours[0].policy.value:.3f} - {line.best.value:.3f}, {ours[0].who}"
-            yield Figure(what, ours[0].policy.value - line.best.value, 0.0, how)
+            best = ours[0].policy.value
+            how = f"{ours[0].who} {best:.3f}, {peer.name} {line.best.value:.3f}"
+            yield Figure(what, 100 * (best - line.best.value), 0.0, how)
 
 
 def row(line: Line) -> str:
