@@ -117,7 +117,12 @@ def test_an_environment_is_made_once(environments: ModuleType, tmp_path: Path, m
 
 
 def test_a_short_run_and_what_it_keeps(
-    peers: ModuleType, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    environments: ModuleType,
+    peers: ModuleType,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["--task", "tiny", "--peer", "plain", "--plugin", str(tiny), "--here", "--keep", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["peers.py", *words, "--turns", "1", "--threads", "1"])
@@ -137,6 +142,9 @@ def test_a_short_run_and_what_it_keeps(
     assert peers.row(peers.ask(given, asked, peer)) in said
     given.threads = 2
     with pytest.raises(pytest.fail.Exception, match="ran again"):
+        peers.ask(given, asked, peer)
+    monkeypatch.setattr(peers, "run", lambda *_: environments.Ran(1.0, ""))
+    with pytest.raises(UnavailableError, match="without an answer"):
         peers.ask(given, asked, peer)
 
 

@@ -23,6 +23,9 @@ from zoobench.datasets.support.errors import UserError
 from zoobench.datasets.support.files import write_text
 from zoobench.zoo.core import split_name
 
+ANSWERS = "answers.npz"
+"""What a peer's program leaves in its folder; see ``peer_programs/exchange.py``."""
+
 
 @dataclass(frozen=True)
 class Said:
@@ -113,7 +116,7 @@ class Asked:
         UserError
             If they are not of the shape or the range of probabilities.
         """
-        with np.load(folder / "answers.npz", allow_pickle=False) as kept:
+        with np.load(folder / ANSWERS, allow_pickle=False) as kept:
             answers = {name: kept[name] for name in kept.files}
         kind, labels, metric = self.card.kind, self.card.labels, self.card.primary_metric
         sealed = self.prepared.sealed_test()

@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from figures import Figure, head, show
 from peer_environments import EXCHANGE, PEERS, Peer, environment, in_threads, run
-from peer_scores import Asked, Line, Said, own_lines
+from peer_scores import ANSWERS, Asked, Line, Said, own_lines
 from zoobench.benchmarks.hardware import cores
 from zoobench.benchmarks.options import load_plugin
 from zoobench.benchmarks.store import PROBABILITIES, read_record
@@ -106,8 +106,8 @@ def ask(given: argparse.Namespace, asked: Asked, peer: Peer) -> Line:
         folder, load = Path(name), os.getloadavg()[0]
         asked.lay_out(folder)
         ran = run([python, peer.path, folder, *words], folder, given.threads, given.timeout)
-        if ran.failure:
-            raise UnavailableError(ran.failure)
+        if ran.failure or not (folder / ANSWERS).exists():  # lightning ends with status 0 when it is told to stop
+            raise UnavailableError(ran.failure or "ended without an answer")
         line = asked.score(peer.name, folder, ran.wall_s)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     circumstances = {"created": now, "load": load, "cores": cores(), "threads": given.threads}
@@ -207,7 +207,7 @@ def cell(results: Path, asked: Asked, folder: Path) -> float:
     [path] = (results / "cells" / asked.name).glob("*/*/record.json")
     record = read_record(path)
     stored = pd.read_parquet(path.parent / record.attempt / PROBABILITIES).query("fold == 'test'").filter(regex="^p:")
-    with np.load(folder / "answers.npz", allow_pickle=False) as kept:
+    with np.load(folder / ANSWERS, allow_pickle=False) as kept:
         plain = kept["test"]
     if stored.shape != plain.shape or np.abs(stored.to_numpy() - plain).mean() > SAME:
         raise SystemExit(f"{asked.name}: the plain script and zoobench answer different probabilities: no figure")
