@@ -226,7 +226,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, help="where answers' scores and records stay [a folder of the cache]")
     parser.add_argument("--threads", type=int, help="of each process [a: all cores, b: 1]")
     parser.add_argument("--turns", type=int, default=3, help="of b")
-    parser.add_argument("--epochs", type=int, default=50, help="of KimCNN at most")
+    parser.add_argument("--epochs", type=int, default=10, help="of KimCNN at most [10; 50 in its example]")
     parser.add_argument("--seconds", type=int, default=300, help="of AutoGluon's fits on a task")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds of a peer's process")
     parser.add_argument("--plugin", action="append", type=Path, default=[], help="Python file that adds tasks")

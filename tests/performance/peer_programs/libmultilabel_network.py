@@ -1,4 +1,4 @@
-"""KimCNN of LibMultiLabel with the settings of its rcv1 example; the second word is the most epochs.
+"""KimCNN of LibMultiLabel with the settings of its rcv1 example, but for epochs: the second word says how many at most.
 
 The example begins with GloVe's vectors, which are a download from a host of models. Here words begin with uniform
 random ones of the same length, as CNN-rand of Kim 2014, https://arxiv.org/abs/1408.5882, did.
