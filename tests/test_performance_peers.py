@@ -148,9 +148,16 @@ def test_a_short_run_and_what_it_keeps(
         peers.ask(given, asked, peer)
 
 
-def test_an_unknown_peer_is_refused(
-    peers: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--peer", "plane"], "unknown peer 'plane': did you mean 'plain'?"),
+        (["--turns", "0"], "--turns 0: give a number above 0"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    peers: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["peers.py", "--peer", "plane"])
+    monkeypatch.setattr(sys, "argv", ["peers.py", *words])
     assert peers.main() == 2
-    assert capsys.readouterr().err == "unknown peer 'plane': did you mean 'plain'?\n"
+    assert capsys.readouterr().err == f"{said}\n"

@@ -241,6 +241,9 @@ def checked(given: argparse.Namespace) -> tuple[list[Asked], list[Peer]]:
     for name in given.peer or []:
         if name not in PEERS:
             raise unknown_name("peer", name, PEERS)
+    for name in ("turns", "epochs", "seconds", "timeout"):
+        if getattr(given, name) <= 0:
+            raise UserError(f"--{name} {getattr(given, name):g}: give a number above 0")
     given.keep = (given.keep or cache_root() / "peers" / "kept").absolute()
     given.model = given.model or ["tfidf-logreg"]
     given.results = given.results or [RESULTS]
