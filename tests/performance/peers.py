@@ -12,7 +12,8 @@ b  What the harness costs: the pipeline of `plain` as that script, in a process 
    `zoobench run` of all tasks, everything from its start to its end included: predictions of train as well, latency,
    scores, intervals, records. Prepared data and the measure of the machine are there before, as the script's folds are.
    Whole processes in turns, either first by turns, with as many threads; the figure is the median ratio. The lines of
-   single tasks hold the cell's wall time against the script's process, and are no target.
+   single tasks hold the cell's wall time against the script's process, another holds the processors' time, which other
+   work on the machine spoils least; they are no targets.
 
 What a peer did is kept as it comes, a file a task x peer in --keep: the same command goes on where it stopped, and a
 peer with other versions, limits, data or folds runs anew. Fit seconds are those of texts to fitted model, imports
@@ -33,10 +34,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from figures import Figure, head, show
@@ -161,7 +162,7 @@ def scored(said: Said | None) -> str:
 def harness(given: argparse.Namespace, tasks: Sequence[Asked]) -> list[Figure]:
     """Run the plain pipeline both ways in turns; return the ratios."""
     settings = [word for name, value in AS_PLAIN.items() for word in ("--set", f"{name}={value}")]
-    turns: list[tuple[list[float], list[float], float]] = []
+    turns: list[Turn] = []
     with tempfile.TemporaryDirectory(prefix="zoobench.peers.") as name:
         root = Path(name)
         for asked in tasks:
@@ -170,26 +171,48 @@ def harness(given: argparse.Namespace, tasks: Sequence[Asked]) -> list[Figure]:
             zoobench(given, root / "warm", tasks, "--model", "dummy-most-frequent")
         for turn in tracked(range(given.turns), given.turns, "harness: turns"):
             results = root / f"results-{turn}"
-            ways = {
+            ways: dict[str, Callable[[], Any]] = {
                 "plain": lambda: [plainly(given, root / "plain" / asked.name) for asked in tasks],
                 "whole": lambda results=results: zoobench(given, results, tasks, "--model", "tfidf-logreg", *settings),
             }
-            spent: dict[str, Any] = {way: ways[way]() for way in sorted(ways, reverse=turn % 2 == 1)}
+            spent = {way: with_cpu(ways[way]) for way in sorted(ways, reverse=turn % 2 == 1)}
             cells = [cell(results, asked, root / "plain" / asked.name) for asked in tasks]
-            turns.append((spent["plain"], cells, spent["whole"]))
+            turns.append(Turn(*spent["plain"], cells, *spent["whole"]))
             shutil.rmtree(results)
     figures = []
     for number, asked in enumerate(tasks):
-        plain, cells = ([turn[way][number] for turn in turns] for way in (0, 1))
-        how = f"{statistics.median(cells):.1f} / {statistics.median(plain):.1f} s"
-        ratios = np.divide(cells, plain).tolist()
-        figures.append(Figure(f"b  {asked.name}: cell / plain script", statistics.median(ratios), None, how))
-    ratios = [whole / sum(plain) for plain, _, whole in turns]
-    medians = statistics.median(whole for *_, whole in turns), statistics.median(sum(plain) for plain, *_ in turns)
-    each = " ".join(f"{ratio:.2f}" for ratio in ratios)
-    how = f"{medians[0]:.1f} / {medians[1]:.1f} s, {len(tasks)} tasks, turns {each}"
-    figures.append(Figure("b  zoobench run / plain scripts", statistics.median(ratios), MOST, how, at_most=True))
-    return figures
+        pairs = [(turn.cells[number], turn.plain[number]) for turn in turns]
+        figures.append(ratio(f"b  {asked.name}: cell / plain script", pairs))
+    figures.append(
+        ratio("b  CPU of zoobench run / of plain scripts", [(turn.whole_cpu, turn.plain_cpu) for turn in turns])
+    )
+    pairs = [(turn.whole, sum(turn.plain)) for turn in turns]
+    return [*figures, ratio(f"b  zoobench run / plain scripts, {len(tasks)} tasks", pairs, MOST)]
+
+
+class Turn(NamedTuple):
+    """Seconds of one turn: each script's and cell's, the whole run's, and what both took of the processors."""
+
+    plain: list[float]
+    plain_cpu: float
+    cells: list[float]
+    whole: float
+    whole_cpu: float
+
+
+def with_cpu(way: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what `way` returns, and the seconds of processor time of the processes that it ran."""
+    before = os.times()
+    found = way()
+    after = os.times()
+    return found, sum(after[2:4]) - sum(before[2:4])
+
+
+def ratio(name: str, pairs: Sequence[tuple[float, float]], most: float | None = None) -> Figure:
+    above, below = map(statistics.median, zip(*pairs, strict=True))
+    each = [one / other for one, other in pairs]
+    how = f"{above:.1f} / {below:.1f} s, turns {' '.join(f'{turn:.2f}' for turn in each)}"
+    return Figure(name, statistics.median(each), most, how, at_most=True)
 
 
 def plainly(given: argparse.Namespace, folder: Path) -> float:
