@@ -20,7 +20,7 @@ from ..datasets.core import FOLDS, Kind, Task, TaskCard
 from ..datasets.images import PIXELS, Images
 from ..datasets.layout import load_test_inputs, load_training
 from ..datasets.prepare import prepare
-from ..datasets.support.errors import UnavailableError
+from ..datasets.support.errors import UnavailableError, first_line
 from ..zoo import adapter
 from ..zoo.core import Config, Context, Model, missing_modules
 from ..zoo.features import FeatureCache
@@ -354,6 +354,6 @@ def _finding(name: str, check: Callable[[Any], None], subject: Any) -> Finding:
         check(subject)
         problem = ""
     except Exception as error:
-        line = next(iter(str(error).splitlines()), "")
+        line = first_line(error)
         problem = line if isinstance(error, Broken) else f"{type(error).__name__}: {line}"
     return Finding(name.replace("_", " "), problem, time.monotonic() - start)

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..datasets.core import Fold, from_mapping
 from ..datasets.layout import load_test_inputs, load_training
-from ..datasets.support.errors import UnavailableError, UserError
+from ..datasets.support.errors import UnavailableError, UserError, first_line
 from ..datasets.support.registry import import_plugin
 from ..zoo import adapter
 from ..zoo.checkpoints import Checkpoints
@@ -78,7 +78,7 @@ def _outcome(job: Job) -> Outcome:
     try:
         return _Work(job, baseline).run()
     except UnavailableError as error:
-        return Outcome("unavailable", _first_line(error))
+        return Outcome("unavailable", first_line(error))
     except BaseException as error:
         traceback.print_exc()
         memory, full = _memory(baseline), is_no_space(error)
@@ -279,13 +279,13 @@ def _save(estimator: Any, out: Path) -> tuple[str, ...]:
         if is_no_space(error):
             raise
         shutil.rmtree(out / ARTEFACT, ignore_errors=True)
-        notes.append(f"no artefact: {type(error).__name__}: {_first_line(error)}")
+        notes.append(f"no artefact: {type(error).__name__}: {first_line(error)}")
     try:
         adapter.save_training(estimator, out)
     except Exception as error:
         if is_no_space(error):
             raise
-        notes.append(f"training not kept: {type(error).__name__}: {_first_line(error)}")
+        notes.append(f"training not kept: {type(error).__name__}: {first_line(error)}")
     return tuple(notes)
 
 
@@ -363,7 +363,7 @@ def _memory(baseline: float) -> dict[str, float | None]:
 
 def _blame(error: BaseException, memory: Mapping[str, float | None]) -> tuple[Status, str]:
     """Return the status of an exception that a model raised, and its reason in words; of memory, how full it was."""
-    name, line = type(error).__name__, _first_line(error)
+    name, line = type(error).__name__, first_line(error)
     if gpu_state.ran_out(error):
         # The exception still holds what filled the memory.
         told = filter(None, [line, gpu_state.full(), f"the cell had added {memory['added_gb']:.2f} GB of main memory"])
@@ -375,11 +375,3 @@ def _blame(error: BaseException, memory: Mapping[str, float | None]) -> tuple[St
     if isinstance(error, SystemExit):
         return "failed", f"the model called exit({error.code!r})"
     return "failed", f"{name}: {line}" if line else name
-
-
-def _first_line(error: BaseException) -> str:
-    try:
-        line = next(iter(str(error).splitlines()), "")[:500]
-    except Exception:  # an exception of a stranger's may not even have words
-        return "(its message cannot be read)"
-    return line.encode("utf-8", "replace").decode()

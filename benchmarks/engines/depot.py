@@ -8,8 +8,10 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...datasets.support.errors import UserError
+from ...datasets.support.errors import UserError, first_line
 
+_WHOLE = 10_000
+"""Characters of an error, which is cut by nobody before what is secret in it is out."""
 _USER = re.compile(r"(?<=://)[^/]+@")
 
 
@@ -120,7 +122,7 @@ def shown(url: str) -> str:
 
 def _line(error: Exception, url: str) -> str:
     """Return the first line of an error, without what `shown` hides in the URL."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = first_line(error, _WHOLE) or type(error).__name__
     for user in _USER.findall(url):
         password = user.partition(":")[2].removesuffix("@")
         line = line.replace(user, "***@").replace(password or user, "***")

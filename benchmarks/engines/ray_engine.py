@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...datasets.support.errors import UserError
+from ...datasets.support.errors import UserError, first_line
 from ...zoo.core import ModelCard, Needs
 from ..hardware import Hardware
 from ..job import Event, Job
@@ -261,7 +261,7 @@ class RayEngine:
             try:
                 found = ray.get(self._mailbox.fetch.remote(FETCH_SECONDS), timeout=60)
             except Exception as error:  # nothing comes any more: whoever waits says why
-                self._gone = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+                self._gone = first_line(error) or type(error).__name__
                 return
             for name, events in found:
                 if (box := self._boxes.get(name)) is not None:
@@ -381,7 +381,7 @@ def _loss(error: Exception) -> str:
     )  # fmt: skip
     if not isinstance(cause, lost):
         raise error
-    return next(iter(str(cause).splitlines()), type(cause).__name__)[:200]
+    return first_line(cause) or type(cause).__name__
 
 
 def _local(value: str) -> bool:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...datasets.support.errors import UserError
+from ...datasets.support.errors import UserError, first_line
 from ..hardware import cores
 from .ray_node import NAMESPACE, ROOT
 
@@ -185,7 +185,7 @@ def _init(ray: Any, address: str, options: dict[str, Any]) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
     if failed:
-        line = next(iter(str(failed[0]).splitlines()), type(failed[0]).__name__)
+        line = first_line(failed[0]) or type(failed[0]).__name__
         with contextlib.suppress(Exception):
             ray.shutdown()
         raise UserError(f"--engine ray: {address}: {line}") from None

@@ -17,6 +17,15 @@ class UnavailableError(Exception):
     """
 
 
+def first_line(error: BaseException, most: int = 500) -> str:
+    """Return the first line of what an error says, `most` characters at most; "" where it says nothing."""
+    try:
+        line = next(iter(str(error).splitlines()), "")[:most]
+    except Exception:  # an exception of a stranger's may not even have words
+        return "(its message cannot be read)"
+    return line.encode("utf-8", "replace").decode()
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for a name that nothing answers to, with the nearest known ones.
 
