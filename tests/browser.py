@@ -62,8 +62,8 @@ class Watched:
             self.errors.append(f"failed: {request.url}")
 
     def open(self, address: str | Path) -> Page:
-        """Open a file or an address, and wait until its scripts have run."""
-        self.page.goto(f"file://{address}" if str(address).startswith("/") else str(address))
+        """Open a whole address, or what stands at home under a path, and wait until its scripts have run."""
+        self.page.goto(f"{self.home}{address}" if str(address).startswith("/") else str(address))
         self.page.wait_for_load_state("load")
         return self.page
 

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,47 @@ def stored_models(tmp_path_factory: pytest.TempPathFactory, cache: Path, tiny: P
     return Stored(results, (tiny, squares))
 
 
+@pytest.fixture(scope="session")
+def knowing(tiny: Path) -> list[Path]:
+    """The plug-ins of ensembles: the tiny tasks, and models that know one or two of their words each."""
+    from .ensembles import plugins_beside
+
+    return plugins_beside(tiny)
+
+
+@pytest.fixture
+def five(tmp_path: Path, knowing: list[Path]) -> Path:
+    """A results folder with five finished cells of those models, to add to and to damage."""
+    from .ensembles import five_cells
+
+    return five_cells(knowing, tmp_path / "r")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for the tests of a file; they are skipped where there is none."""
+    from .browser import browsing
+
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder of made-up records with all that the site's pages tell of: to read alone."""
+    from .sites import fill
+
+    return fill(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def built(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of those records, in both languages."""
+    from zoobench.leaderboard.site.build import build_site
+
+    return build_site(made_up, tmp_path_factory.mktemp("out") / "site").out
+
+
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A raw file beside a cache of this test alone."""
@@ -205,6 +247,14 @@ def build_{name.replace("-", "_")}(config, context):
         )
     path.write_text("\n".join(parts))
     return path
+
+
+def until(done: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s"
+        time.sleep(0.05)
 
 
 def zoobench(

@@ -18,7 +18,8 @@ from zoobench.benchmarks.store import Results, Stored, read_record
 from zoobench.benchmarks.tiny import tiny_encoder
 from zoobench.datasets.support.files import lock
 
-from .test_resume import _start, _wait_for
+from .conftest import until
+from .test_resume import _start
 
 pytestmark = pytest.mark.slow
 WORDS = ("--checkpoint", "--threads", "1")
@@ -158,7 +159,7 @@ def killed_in_its_third_epoch(plugins: list[Path], flags: Path, results: Path) -
     (flags / "stall-done").unlink(missing_ok=True)
     (flags / "stall").touch()
     first = _start(plugins, results, ["mortal"], *WORDS)
-    _wait_for((flags / "stall-done").exists, 300)
+    until((flags / "stall-done").exists, 300)
     children = psutil.Process(first.pid).children(recursive=True)
     first.kill()
     first.communicate(timeout=30)

@@ -20,6 +20,8 @@ import pytest
 from zoobench.datasets.fetch import RawFile, fetch, local
 from zoobench.datasets.support.errors import UnavailableError, UserError
 
+from .conftest import until
+
 CONTENT = random.Random(0).randbytes(1_000_000)  # noqa: S311
 SHA = hashlib.sha256(CONTENT).hexdigest()
 QUICK = (0.5, 0.5)
@@ -290,19 +292,12 @@ def test_nothing_is_told_of_a_quick_download(site: Site, downloads: Path) -> Non
     assert process.communicate(timeout=20) == (f"{downloads / 'raw.bin'}\n", "")
 
 
-def wait_until(ready: object, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not ready():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_after_a_kill_only_the_rest_is_fetched(site: Site, downloads: Path) -> None:
     site.pause = 0.2
     part = downloads / ".raw.bin.part" / "content"
     process = in_a_process(site)
     try:
-        wait_until(lambda: part.exists() and part.stat().st_size >= 300_000)
+        until(lambda: part.exists() and part.stat().st_size >= 300_000)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()

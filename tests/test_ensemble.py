@@ -21,28 +21,17 @@ from zoobench.datasets.prepare import Prepared
 from zoobench.datasets.support.errors import UserError
 from zoobench.leaderboard.answers import answer
 
-from .ensembles import cells, columns, five_cells, members, plugins_beside, pool, probabilities, rewrite
+from .ensembles import cells, columns, members, pool, probabilities, rewrite
 
 
 @pytest.fixture
-def plugins(tiny: Path) -> list[Path]:
-    return plugins_beside(tiny)
-
-
-@pytest.fixture
-def results(tmp_path: Path, plugins: list[Path]) -> Path:
-    """A results folder with five finished cells, to add to and to damage."""
-    return five_cells(plugins, tmp_path / "r")
-
-
-@pytest.fixture
-def make(results: Path, plugins: list[Path]) -> Callable[..., Made]:
-    """Make an ensemble of members of `results`, all without any."""
+def make(five: Path, knowing: list[Path]) -> Callable[..., Made]:
+    """Make an ensemble of members of `five`, all without any."""
 
     def made(found: list[Member] | None = None, how: Any = "greedy", **options: Any) -> Made:
         fresh = options.pop("fresh", False)
         recipe = Recipe(how, **options)
-        return assemble(pool(found or members(results), plugins), Results(results), recipe, fresh=fresh)
+        return assemble(pool(found or members(five), knowing), Results(five), recipe, fresh=fresh)
 
     return made
 
@@ -51,9 +40,9 @@ def weights(made: Made) -> dict[str, float]:
     return {share.key: share.weight for share in made.stored.record.members}
 
 
-def test_together_they_know_more_than_each(make: Callable[..., Made], results: Path) -> None:
+def test_together_they_know_more_than_each(make: Callable[..., Made], five: Path) -> None:
     record = make().stored.record
-    alone = {cell.record.key: cell.record for cell in cells(results)}
+    alone = {cell.record.key: cell.record for cell in cells(five)}
     best = max(cell.value or 0 for cell in alone.values())
     assert record.value == 1.0 > best + 0.1
     taken = {alone[key].model for key, weight in weights(make()).items() if weight}
@@ -68,24 +57,24 @@ def test_together_they_know_more_than_each(make: Callable[..., Made], results: P
 
 
 def test_what_is_stored_is_the_weighted_mean_of_what_the_members_answered(
-    make: Callable[..., Made], results: Path
+    make: Callable[..., Made], five: Path
 ) -> None:
-    found = {cell.record.key: probabilities(cell) for cell in cells(results)}
+    found = {cell.record.key: probabilities(cell) for cell in cells(five)}
     for how in ("greedy", "mean"):
         made = make(how=how)
         wanted = sum(weight * found[key].astype(float) for key, weight in weights(made).items())
         np.testing.assert_allclose(probabilities(made.stored), wanted, rtol=1e-6)
     np.testing.assert_allclose(probabilities(made.stored), np.mean([*found.values()], axis=0, dtype=float), rtol=1e-6)
     ids = columns(made.stored.attempt / PROBABILITIES)["id"]
-    assert ids.tolist() == columns(cells(results)[0].attempt / PROBABILITIES)["id"].tolist()
+    assert ids.tolist() == columns(cells(five)[0].attempt / PROBABILITIES)["id"].tolist()
     assert {"resamples.parquet", "metrics.csv", "thresholds.json", "config.json", "history.csv"} <= set(
         made.stored.record.files
     )
 
 
 @pytest.mark.parametrize("how", ["greedy", "mean"])
-def test_an_ensemble_of_one_is_that_one(how: str, make: Callable[..., Made], results: Path) -> None:
-    (alone,) = cells(results, "knows-none")
+def test_an_ensemble_of_one_is_that_one(how: str, make: Callable[..., Made], five: Path) -> None:
+    (alone,) = cells(five, "knows-none")
     found = make([member_of(alone)], how).stored
     assert found.record.test == alone.record.test
     assert found.record.validation == alone.record.validation
@@ -94,14 +83,14 @@ def test_an_ensemble_of_one_is_that_one(how: str, make: Callable[..., Made], res
 
 
 def test_test_labels_move_no_weight(
-    make: Callable[..., Made], results: Path, plugins: list[Path], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Made], five: Path, knowing: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither labels in another order, nor a member that has the test labels for its test probabilities."""
     honest = make()
     sealed = Prepared.sealed_test
     targets = {
         key: row
-        for test in [sealed(pool(members(results), plugins).prepared)]
+        for test in [sealed(pool(members(five), knowing).prepared)]
         for key, row in zip(test.ids, test.targets, strict=True)
     }
 
@@ -113,9 +102,9 @@ def test_test_labels_move_no_weight(
             found[name] = np.concatenate([found[name][~test], truth])
         return found
 
-    (none,) = cells(results, "knows-none")
+    (none,) = cells(five, "knows-none")
     planted = member_of(rewrite(none, plant))
-    found = [planted if each.key == planted.key else each for each in members(results)]
+    found = [planted if each.key == planted.key else each for each in members(five)]
     assert weights(make(found, fresh=True)) == weights(honest)
     monkeypatch.setattr(
         Prepared,
@@ -128,19 +117,17 @@ def test_test_labels_move_no_weight(
     assert moved.stored.record.value != honest.stored.record.value
 
 
-def test_order_of_members_and_of_their_rows_does_not_matter(make: Callable[..., Made], results: Path) -> None:
+def test_order_of_members_and_of_their_rows_does_not_matter(make: Callable[..., Made], five: Path) -> None:
     first = make()
-    again = make(members(results)[::-1] + members(results), fresh=True)
+    again = make(members(five)[::-1] + members(five), fresh=True)
     assert again.stored.path == first.stored.path
     assert again.stored.record.members == first.stored.record.members
     assert again.stored.record.test == first.stored.record.test
-    turned = [
-        rewrite(cell, lambda found: {name: each[::-1] for name, each in found.items()}) for cell in cells(results)
-    ]
+    turned = [rewrite(cell, lambda found: {name: each[::-1] for name, each in found.items()}) for cell in cells(five)]
     assert weights(make([member_of(cell) for cell in turned])) == weights(first)
 
 
-def test_a_record_stands_while_its_members_do(make: Callable[..., Made], results: Path) -> None:
+def test_a_record_stands_while_its_members_do(make: Callable[..., Made], five: Path) -> None:
     first = make()
     assert first.new
     standing = make()
@@ -148,9 +135,9 @@ def test_a_record_stands_while_its_members_do(make: Callable[..., Made], results
     assert standing.stored == first.stored
     assert make(fresh=True).stored.record.attempt != first.stored.record.attempt
     assert make(size=20).stored.record.key != first.stored.record.key
-    assert make(members(results)[1:]).stored.record.key != first.stored.record.key
-    changed = dataclasses.replace(members(results)[0], sha256="")
-    again = make([changed, *members(results)[1:]])
+    assert make(members(five)[1:]).stored.record.key != first.stored.record.key
+    changed = dataclasses.replace(members(five)[0], sha256="")
+    again = make([changed, *members(five)[1:]])
     assert again.new, "the probabilities of a member are others now"
     assert again.stored.path == first.stored.path
 
@@ -168,36 +155,36 @@ def test_a_record_stands_while_its_members_do(make: Callable[..., Made], results
     ],
 )
 def test_members_of_another_kind_are_refused(
-    change: dict[str, Any], words: str, results: Path, plugins: list[Path]
+    change: dict[str, Any], words: str, five: Path, knowing: list[Path]
 ) -> None:
-    one, other, *rest = members(results)
+    one, other, *rest = members(five)
     odd = dataclasses.replace(other, place=dataclasses.replace(other.place, **change))
     with pytest.raises(UserError, match=words) as refused:
-        pool([one, odd, *rest], plugins)
+        pool([one, odd, *rest], knowing)
     assert odd.key in str(refused.value)
     assert "\n" not in str(refused.value)
     if "hardware_class" not in change:
         with pytest.raises(UserError, match=f"{odd.key}.* was recorded (for another version|on other data)"):
-            pool([odd], plugins)
+            pool([odd], knowing)
 
 
 @pytest.mark.parametrize("fold", ["validation", "test"])
 @pytest.mark.parametrize("place", [0, 2])
 def test_members_of_other_rows_are_refused(
-    fold: str, place: int, results: Path, make: Callable[..., Made], plugins: list[Path]
+    fold: str, place: int, five: Path, make: Callable[..., Made], knowing: list[Path]
 ) -> None:
     def rename(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         ids = found["id"].copy()
         ids[np.flatnonzero(found["fold"] == fold)[0]] = "nobody"
         return {**found, "id": ids}
 
-    several = cells(results)
+    several = cells(five)
     several.sort(key=lambda cell: cell.record.key)
     several[place] = rewrite(several[place], rename)
     with pytest.raises(UserError, match=rf"cannot go with .*: it has other {fold} rows .*nobody") as refused:
         make([member_of(cell) for cell in several])
     assert several[place].record.key in str(refused.value)
-    assert not list(results.glob("cells/tiny/ensemble-*/*"))
+    assert not list(five.glob("cells/tiny/ensemble-*/*"))
 
 
 def damaged(stored: Stored, how: str) -> Stored:
@@ -229,14 +216,14 @@ def damaged(stored: Stored, how: str) -> Stored:
         ("nan", "answered NaN"),
     ],
 )
-def test_damaged_probabilities_are_one_line(how: str, words: str, results: Path, make: Callable[..., Made]) -> None:
-    one, other, *_ = cells(results)
+def test_damaged_probabilities_are_one_line(how: str, words: str, five: Path, make: Callable[..., Made]) -> None:
+    one, other, *_ = cells(five)
     with pytest.raises(UserError, match=words) as refused:
         make([member_of(one), member_of(damaged(other, how))])
     assert str(other.attempt / PROBABILITIES) in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert not list(results.glob("cells/tiny/ensemble-*/*"))
-    assert not list(results.glob(".work/*~*"))
+    assert not list(five.glob("cells/tiny/ensemble-*/*"))
+    assert not list(five.glob(".work/*~*"))
 
 
 def costs(seconds: float, *, gpu: float | None = None, parameters: int | None = 10) -> Costs:
@@ -257,9 +244,9 @@ def test_costs_add_up() -> None:
     assert summed([costs(1), costs(1, parameters=None)], [], 0).parameters is None
 
 
-def test_a_record_of_an_ensemble_has_members_and_no_other_has(make: Callable[..., Made], results: Path) -> None:
+def test_a_record_of_an_ensemble_has_members_and_no_other_has(make: Callable[..., Made], five: Path) -> None:
     record = make().stored.record
-    alone = cells(results)[0].record
+    alone = cells(five)[0].record
     for fields in (
         record.model_dump() | {"members": []},
         record.model_dump() | {"members": record.model_dump()["members"][:1]},
@@ -271,19 +258,19 @@ def test_a_record_of_an_ensemble_has_members_and_no_other_has(make: Callable[...
 
 
 def test_an_ensemble_answers_as_the_mean_of_its_members(
-    make: Callable[..., Made], results: Path, plugins: list[Path]
+    make: Callable[..., Made], five: Path, knowing: list[Path]
 ) -> None:
     texts = (["the fever and a nodule", "no change is seen"], None, "text")
 
     def asked(model: str) -> tuple[list[dict[str, float]], str]:
-        shown, remarks = answer("tiny", model, texts, results, plugins, "json")
+        shown, remarks = answer("tiny", model, texts, five, knowing, "json")
         return [row["probabilities"] for row in json.loads(shown)], remarks[0]
 
-    chosen = [cell for cell in cells(results) if cell.record.seed == 0]
+    chosen = [cell for cell in cells(five) if cell.record.seed == 0]
     make([member_of(cell) for cell in chosen], "mean")
     (found, remark), alone = asked("ensemble-mean"), []
     assert remark.startswith("answered by ensemble-mean, mean of 3 cells, f1_macro")
-    for cell in cells(results):
+    for cell in cells(five):
         if cell.record.seed:
             shutil.rmtree(cell.path.parent)
     alone = [asked(cell.record.model)[0] for cell in chosen]

@@ -15,32 +15,21 @@ from zoobench.benchmarks.store import read_record
 from zoobench.leaderboard import board
 from zoobench.leaderboard.cli import main
 
-from .ensembles import cells, five_cells, plugins_beside
+from .ensembles import cells
 
 Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def plugins(tiny: Path) -> list[Path]:
-    return plugins_beside(tiny)
-
-
-@pytest.fixture
-def results(tmp_path: Path, plugins: list[Path]) -> Path:
-    """A results folder with five finished cells, to add to and to damage."""
-    return five_cells(plugins, tmp_path / "r")
-
-
-@pytest.fixture
 def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path, plugins: list[Path]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], five: Path, knowing: list[Path]
 ) -> Command:
     """Run `zoobench ensemble` in this process: exit status, stdout, stderr."""
     handler = signal.getsignal(signal.SIGTERM)
 
     def typed(*words: str) -> tuple[int, str, str]:
-        adds = [each for path in plugins for each in ("--plugin", str(path))]
-        monkeypatch.setattr(sys, "argv", ["zoobench", "ensemble", *words, *adds, "--results", str(results)])
+        adds = [each for path in knowing for each in ("--plugin", str(path))]
+        monkeypatch.setattr(sys, "argv", ["zoobench", "ensemble", *words, *adds, "--results", str(five)])
         with pytest.raises(SystemExit) as ended:
             main()
         signal.signal(signal.SIGTERM, handler)
@@ -50,7 +39,7 @@ def command(
     return typed
 
 
-def test_the_command_shows_what_was_taken_and_the_board(command: Command, results: Path) -> None:
+def test_the_command_shows_what_was_taken_and_the_board(command: Command, five: Path) -> None:
     status, shown, problems = command("tiny")
     assert (status, problems) == (0, "")
     for words in (
@@ -62,7 +51,7 @@ def test_the_command_shows_what_was_taken_and_the_board(command: Command, result
         "test F1 macro: 1.0000 [1.000, 1.000]",
     ):
         assert words in shown
-    rows = board("tiny", results=results).set_index("model")
+    rows = board("tiny", results=five).set_index("model")
     assert rows.loc[["ensemble-greedy", "ensemble-mean"], "mode"].tolist() == ["ensemble", "ensemble"]
     assert rows.loc["ensemble-greedy", "rank"] == 1
     assert rows.loc["ensemble-greedy", "settings"] == ""
@@ -72,10 +61,10 @@ def test_the_command_shows_what_was_taken_and_the_board(command: Command, result
 
 
 def test_ensembles_of_other_cells_are_rows_of_their_own_and_the_newest_of_one_row_counts(
-    command: Command, results: Path
+    command: Command, five: Path
 ) -> None:
-    (none,) = cells(results, "knows-none")
-    one = cells(results, "knows-one")[0]
+    (none,) = cells(five, "knows-none")
+    one = cells(five, "knows-one")[0]
     for words in (
         (),
         ("--model", "knows-one", "--model", "knows-none"),
@@ -84,7 +73,7 @@ def test_ensembles_of_other_cells_are_rows_of_their_own_and_the_newest_of_one_ro
         ("--name", "mine", "--model", "knows-one"),
     ):
         assert command("tiny", "--how", "mean", *words)[0] == 0, words
-    rows = board("tiny", results=results).query("model == 'ensemble-mean'")
+    rows = board("tiny", results=five).query("model == 'ensemble-mean'")
     named = sorted(rows["settings"])
     assert named[0] == ""
     assert named[1].startswith("cells=2 ")
@@ -93,13 +82,13 @@ def test_ensembles_of_other_cells_are_rows_of_their_own_and_the_newest_of_one_ro
     assert rows["superseded"].sum() == 0
     shutil.rmtree(none.path.parent)
     assert command("tiny", "--how", "mean")[0] == 0
-    rows = board("tiny", results=results).query("model == 'ensemble-mean' and settings == ''")
+    rows = board("tiny", results=five).query("model == 'ensemble-mean' and settings == ''")
     assert rows["superseded"].tolist() == [1]
-    assert len(read_record(results / rows["records"].item()).members) == 4
+    assert len(read_record(five / rows["records"].item()).members) == 4
 
 
-def test_bad_input_is_one_line_and_status_2(command: Command, results: Path) -> None:
-    one = cells(results, "knows-one")[0].record.key
+def test_bad_input_is_one_line_and_status_2(command: Command, five: Path) -> None:
+    one = cells(five, "knows-one")[0].record.key
     for words, message in (
         (("tinny",), "unknown task 'tinny': did you mean 'tiny'"),
         (("tiny@random",), "unknown protocol of tiny 'random'"),
@@ -121,13 +110,13 @@ def test_bad_input_is_one_line_and_status_2(command: Command, results: Path) -> 
         assert (status, shown) == (2, ""), words
         assert message in problems, problems
         assert problems.count("\n") == 1
-    assert not list(results.glob("cells/tiny/ensemble-*"))
+    assert not list(five.glob("cells/tiny/ensemble-*"))
 
 
-def test_an_ensemble_is_no_member_and_a_cell_of_other_folds_is_refused(command: Command, results: Path) -> None:
+def test_an_ensemble_is_no_member_and_a_cell_of_other_folds_is_refused(command: Command, five: Path) -> None:
     assert command("tiny", "--how", "mean")[0] == 0
-    key = next(results.glob("cells/tiny/ensemble-mean/*")).name
-    one, other = cells(results, "knows-one")
+    key = next(five.glob("cells/tiny/ensemble-mean/*")).name
+    one, other = cells(five, "knows-one")
     assert f"({key}) is an ensemble" in command("tiny", "--cell", key, "--cell", one.record.key)[2]
     content = json.loads(other.path.read_text()) | {"split_sha256": "e" * 64}
     other.path.write_text(json.dumps(content))
@@ -141,15 +130,15 @@ def test_an_ensemble_is_no_member_and_a_cell_of_other_folds_is_refused(command: 
     assert "ensemble-mean: 4 of 4 cells" in shown
 
 
-def test_a_folder_that_cannot_be_written_is_named(command: Command, results: Path) -> None:
-    work = results / ".work"
+def test_a_folder_that_cannot_be_written_is_named(command: Command, five: Path) -> None:
+    work = five / ".work"
     shutil.rmtree(work, ignore_errors=True)
     work.write_text("a file where the folder would be")
     status, _, problems = command("tiny")
     assert status == 2
     assert str(work) in problems
     assert problems.count("\n") == 1
-    assert not list(results.glob("cells/tiny/ensemble-*"))
+    assert not list(five.glob("cells/tiny/ensemble-*"))
 
 
 KILLED = """
@@ -171,15 +160,15 @@ main()
     ("place", "name"), [("ensemble", "evaluate"), ("ensemble", "write_outputs"), ("store", "write_text")]
 )
 def test_killed_in_the_middle_nothing_half_written_is_shown(
-    place: str, name: str, results: Path, plugins: list[Path], command: Command
+    place: str, name: str, five: Path, knowing: list[Path], command: Command
 ) -> None:
-    adds = [each for path in plugins for each in ("--plugin", str(path))]
-    argv = ["zoobench", "ensemble", "tiny", "--how", "mean", *adds, "--results", str(results)]
+    adds = [each for path in knowing for each in ("--plugin", str(path))]
+    argv = ["zoobench", "ensemble", "tiny", "--how", "mean", *adds, "--results", str(five)]
     code = KILLED.format(place=place, name=name, argv=argv)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert set(board("tiny", results=results)["model"]) == {"knows-one", "knows-two", "knows-none"}
+    assert set(board("tiny", results=five)["model"]) == {"knows-one", "knows-two", "knows-none"}
     status, shown, problems = command("tiny", "--how", "mean")
     assert (status, problems) == (0, "")
     assert "recorded already" not in shown
-    assert not list(results.glob(".work/*~*")), "what the killed command left is swept up"
+    assert not list(five.glob(".work/*~*")), "what the killed command left is swept up"

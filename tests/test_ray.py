@@ -23,8 +23,7 @@ from zoobench.benchmarks.runner import run_suite
 from zoobench.benchmarks.store import Results, hash_files
 from zoobench.datasets.support.errors import UserError
 
-from .conftest import write_models, zoobench_here
-from .tunable import until
+from .conftest import until, write_models, zoobench_here
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'zoobench[ray]'")
 

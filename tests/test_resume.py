@@ -14,7 +14,7 @@ import psutil
 import pytest
 from zoobench.benchmarks.store import Results, read_record
 
-from .conftest import write_models
+from .conftest import until, write_models
 
 SLOW = "def fit(self, X, y):\n    time.sleep(SECONDS)\n    return self\ndef predict_proba(self, X):\n    return self.half(X)\n"
 
@@ -39,13 +39,6 @@ def _start(plugins: list[Path], results: Path, models: list[str], *more: str) ->
     return subprocess.Popen(words, **pipes, text=True, env=dict(os.environ), preexec_fn=heed)  # noqa: PLW1509
 
 
-def _wait_for(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
 def _records(results: Path) -> dict[str, str]:
     return {record.model: record.attempt for record in map(read_record, Results(results).record_paths())}
 
@@ -66,13 +59,13 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(
 ) -> None:
     results, models = tmp_path / "r", ["quick-one", "slow-one"]
     first = _start([tiny, plugin], results, models)
-    _wait_for(lambda: "quick-one" in _records(results))
+    until(lambda: "quick-one" in _records(results))
     time.sleep(0.5)  # the slow cell is in its fit
     children = [child.pid for child in psutil.Process(first.pid).children(recursive=True)]
     assert children
     first.send_signal(sign)
     _, err = first.communicate(timeout=30)
-    _wait_for(lambda: not _alive(children), 15)
+    until(lambda: not _alive(children), 15)
     done = _records(results)
     assert set(done) == {"quick-one"}, "the finished cell stands, the other left no record"
     if sign == signal.SIGINT:
@@ -97,7 +90,7 @@ def test_a_run_that_nobody_listens_to_ends_all_the_same(
     assert first.stderr
     while "importing" not in first.stderr.readline():
         pass
-    _wait_for(lambda: len(psutil.Process(first.pid).children(recursive=True)) > 4)
+    until(lambda: len(psutil.Process(first.pid).children(recursive=True)) > 4)
     children = [child.pid for child in psutil.Process(first.pid).children(recursive=True)]
     first.stderr.close()
     if sign:
@@ -106,7 +99,7 @@ def test_a_run_that_nobody_listens_to_ends_all_the_same(
         first.wait(30)
     finally:
         first.kill()
-    _wait_for(lambda: not _alive(children), 15)
+    until(lambda: not _alive(children), 15)
 
 
 def test_two_runs_on_one_folder_share_the_work(tmp_path: Path, tiny: Path) -> None:

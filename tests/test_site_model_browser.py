@@ -17,7 +17,7 @@ from zoobench.benchmarks.store import PROBABILITIES, read_record
 from zoobench.datasets.support.files import sha256_file
 from zoobench.leaderboard.site.build import build_site
 
-from .browser import NARROW, browsing, findings, fits, watched
+from .browser import NARROW, findings, fits, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -36,12 +36,6 @@ def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site") / "out"
     build_site(results, out)
     return out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
 
 
 @contextmanager

@@ -13,32 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from zoobench.benchmarks.paired import differences
 from zoobench.benchmarks.store import RESAMPLES, Results, read_record
-from zoobench.leaderboard.site.build import build_site
 
-from .browser import NARROW, Watched, browsing, findings, fits, watched
-from .sites import HOSTILE, SLOW, fill
+from .browser import NARROW, Watched, findings, fits, watched
+from .sites import HOSTILE, SLOW
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 KINDS = ("index.html", "tasks/ants.html", "tasks/dogs.html", "compare.html", "compare/ants.html", "method.html")
 """A page of each kind, and one of a task on which nothing finished."""
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture(scope="module")
-def built(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_site(results, tmp_path_factory.mktemp("out") / "site").out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
 
 
 @pytest.fixture
@@ -304,7 +287,7 @@ def _resamples(results: Path, model: str) -> np.ndarray:
     return np.mean(seeds, axis=0, dtype=float)
 
 
-def test_differences_are_those_of_the_command(browser: Browser, built: Path, results: Path) -> None:
+def test_differences_are_those_of_the_command(browser: Browser, built: Path, made_up: Path) -> None:
     names = ("fair", "cheap", "poor")
     with watched(browser) as opened:
         page = opened.open(built / "compare" / "ants.html")
@@ -312,7 +295,7 @@ def test_differences_are_those_of_the_command(browser: Browser, built: Path, res
         mine = {row["name"]: row for row in rows}
         found = page.evaluate("ids => zoobench.differences(ids, 'f1_macro')", [mine[name]["id"] for name in names])
         expected = differences(
-            "f1_macro", [mine[name]["value"] for name in names], [_resamples(results, name) for name in names]
+            "f1_macro", [mine[name]["value"] for name in names], [_resamples(made_up, name) for name in names]
         )
         for here, there in zip(found, expected, strict=True):
             assert here["difference"] == pytest.approx(there.difference, abs=1e-9)

@@ -19,8 +19,7 @@ import pytest
 from zoobench.benchmarks import studies
 from zoobench.benchmarks.studies import counted, open_storage
 
-from tests.conftest import zoobench
-from tests.tunable import until
+from tests.conftest import until, zoobench
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'zoobench[postgresql]'")
 

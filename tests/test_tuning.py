@@ -23,8 +23,8 @@ from zoobench.datasets import layout
 from zoobench.datasets.support.errors import UserError
 from zoobench.zoo.core import Choice, ModelCard, Range
 
-from tests.conftest import zoobench, zoobench_here
-from tests.tunable import SOURCE, until
+from tests.conftest import until, zoobench, zoobench_here
+from tests.tunable import SOURCE
 
 
 def tune(tunable: Path, results: Path, **more: object) -> list[Record]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from .conftest import TASK
 
 MODELS = '''
@@ -57,11 +54,3 @@ def build(config, context):
 
 SOURCE = TASK.replace('"tiny', '"searched') + MODELS
 """The task `searched`, and the model `knows`: kinds that fail, and settings that only some kinds have."""
-
-
-def until(done: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

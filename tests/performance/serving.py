@@ -14,16 +14,17 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from figures import Figure, head, show
+from serving import Stored, running
 
 TASK = "openi-reports"
 # Weights need not be good to be asked, only of the size that they are: one epoch, of the head alone.
@@ -57,28 +58,8 @@ def questions(model: str, count: int = 512) -> list[bytes]:
 
 @contextlib.contextmanager
 def server(results: Path, *words: str) -> Iterator[tuple[str, int]]:
-    command = [
-        sys.executable,
-        "-m",
-        "zoobench.leaderboard.cli",
-        "serve",
-        "--port",
-        "0",
-        "--results",
-        str(results),
-        *words,
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"http://(\S+):(\d+)", line):
-                yield found[1], int(found[2])
-                return
-        raise RuntimeError("the server did not start")
-    finally:
-        process.terminate()
-        process.wait()
+    with running(Stored(results, ()), *words) as made:
+        yield "127.0.0.1", made.port
 
 
 @contextlib.asynccontextmanager
