@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
+from ..benchmarks.paired import replicates_mean
 from ..benchmarks.store import RESAMPLES, folder_of_results
 from ..benchmarks.thresholds import POLICIES
 from ..datasets.support.errors import UserError, unknown_name
@@ -271,14 +272,15 @@ def mean_replicates(attempts: Sequence[Path]) -> dict[str, np.ndarray] | None:
     None where a seed has none, or where they do not pair.
     """
     try:
-        tables = [pq.ParquetFile(folder / RESAMPLES).read() for folder in attempts]
+        # Threads would cost more than files of 50 kB take, and a site's processes have the cores already.
+        tables = [pq.ParquetFile(folder / RESAMPLES).read(use_threads=False) for folder in attempts]
     except index.UNREADABLE:
         return None
     if len({len(table) for table in tables}) != 1:
         return None
     shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
     try:
-        return {name: np.stack([table[name] for table in tables]).mean(axis=0, dtype=float) for name in shared}
+        return replicates_mean([{name: table[name].to_numpy() for name in shared} for table in tables])
     except index.UNREADABLE:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,30 @@ TIED, APART, UNKNOWN = 1, 0, -1
 """What resamples say of a pair: the interval of the difference holds 0; it does not; there are none that pair."""
 
 
+KEPT = 256
+"""Rows whose resamples a shelf holds, some 80 kB each: more than any table has, which is read once for all pages."""
+
+
 class Shelf:
     """The resamples of the rows of a board, found by the paths of their records."""
 
     def __init__(self, root: Path, rows: Iterable[Mapping[str, object]]) -> None:
         self._root = root
         self._attempts = {str(row["path"]): str(row["attempt"]) for row in rows if row["status"] == "ok"}
+        self._read = lru_cache(KEPT)(self._mean)
 
     def of(self, records: str, metric: str) -> np.ndarray | None:
         """Return the resamples (resamples,) of a row's metric; `records` as the board's column has it."""
+        return (self.all_of(records) or {}).get(metric)
+
+    def all_of(self, records: str) -> dict[str, np.ndarray] | None:
+        """Return the resamples (resamples,) of a row by metric, means over its seeds; None where there are none."""
+        return self._read(records)
+
+    def _mean(self, records: str) -> dict[str, np.ndarray] | None:
         paths = [path for path in records.split(";") if path in self._attempts]
         folders = [self._root / Path(path).parent / self._attempts[path] for path in paths]
-        return (mean_replicates(folders) or {}).get(metric) if folders else None
+        return mean_replicates(folders) if folders else None
 
 
 def tied_pairs(samples: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,31 @@ def with_values(found: Outcome, value: float) -> Outcome:
     noise = np.random.default_rng(1).normal(0, 0.01, len(next(iter(found.replicates.values()))))
     moved = {"f1_macro": value}
     return dataclasses.replace(found, values=found.values | moved, replicates={"f1_macro": value + noise})
+
+
+class Seen(HTMLParser):
+    """What a page has: addresses, tags with their attributes, and text outside of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside != "script":
+            self.text += data
+
+    def links(self) -> list[str]:
+        return [value for _, held in self.tags for name, value in held.items() if name in {"href", "src"} and value]
 
 
 def fill(root: Path) -> Path:

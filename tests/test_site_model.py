@@ -6,8 +6,6 @@ import json
 import re
 import shlex
 import shutil
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.rows import Rows, read_answers, truths_of
 from zoobench.benchmarks.store import PROBABILITIES, Stored, read_record
 from zoobench.datasets.prepare import find_prepared
-from zoobench.leaderboard.site import ahead
 from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.evidence import DRAWN, Evidence, Missing, TruthsHere, held_against
 from zoobench.leaderboard.site.model_parts import best_trials
@@ -237,31 +234,6 @@ def test_where_nothing_can_be_kept_the_figures_are_the_same(results: Path, tmp_p
     stored = cells(results, "searched")[0]
     assert blocked.of(stored) == evidence(tmp_path).of(stored)
     blocked.save()
-
-
-def test_other_processes_compute_the_same(
-    results: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = tmp_path / "r"
-    shutil.copytree(results, copy, ignore=shutil.ignore_patterns(".index"))
-    monkeypatch.setattr(ahead, "WORTHWHILE", 1)
-    monkeypatch.setattr(ahead, "cores", lambda: 2)
-    monkeypatch.setattr(
-        "zoobench.leaderboard.site.evidence.held_against", lambda *given: pytest.fail("in this process")
-    )
-    build_site(copy, tmp_path / "out", ["en"])
-    for page in ("knows.html", "ensemble-greedy.html"):
-        assert drawn(tmp_path / "out" / "models" / page) == drawn(site / "models" / page)
-    assert (copy / ".index" / "figures" / "knows.json").is_file()
-
-
-def test_processes_that_died_leave_the_work_to_this_one() -> None:
-    working = ahead.Ahead({})
-    gone: Future[Any] = Future()
-    gone.set_exception(BrokenProcessPool("out of memory"))
-    working._futures["knows"] = gone
-    assert working.figures("knows") == working.figures("other") == {}
-    working.stop()
 
 
 # --- weight ------------------------------------------------------------------------------------------------------------

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...benchmarks.metrics import MAIN_METRICS, METRICS
 from ...benchmarks.paired import metric_names
-from .. import index
-from ..frame import mean_replicates
 from ..tables import Row
 from .core import Page, Site, Table
 from .wording import say
 
+_LIST = "compare.html"
 MOST = 5
 """Configurations that are compared at once."""
 
@@ -34,7 +33,7 @@ def path_of(table: Table) -> str:
 
 def paths(site: Site) -> Iterable[str]:
     """Return the path of the list of tasks, and of every table with two finished rows."""
-    return ["compare.html", *(path_of(table) for table in _comparable(site))]
+    return [_LIST, *(path_of(table) for table in _comparable(site))]
 
 
 def _comparable(site: Site) -> list[Table]:
@@ -45,35 +44,25 @@ def _scored(table: Table) -> list[Row]:
     return [row for row in table.done if row["value"] is not None]
 
 
-def pages(site: Site) -> Iterator[Page]:
-    """Yield the list of tasks, and a page for each table with two finished rows."""
+def pages(site: Site, wanted: Collection[str]) -> Iterator[Page]:
+    """Yield what is wanted of the list of tasks and the pages of tables with two finished rows."""
     tables = _comparable(site)
-    yield Page(
-        path="compare.html",
-        template="compare_list.html.jinja",
-        title=say("compare.title"),
-        section="compare",
-        values={"tables": [(table, path_of(table), len(_scored(table))) for table in tables]},
-    )
-    attempts = _attempts(site) if tables else {}
+    if _LIST in wanted:
+        yield Page(
+            path=_LIST,
+            template="compare_list.html.jinja",
+            title=say("compare.title"),
+            section="compare",
+            values={"tables": [(table, path_of(table), len(_scored(table))) for table in tables]},
+        )
     for table in tables:
-        yield _page(site, table, attempts)
+        if path_of(table) in wanted:
+            yield _page(site, table)
 
 
-def _attempts(site: Site) -> dict[str, str]:
-    """Return the folder of each finished record's files, by the path of the record, both below the results."""
-    rows = index.read_rows(site.results).frame
-    columns = (rows[name] for name in ("path", "attempt", "status"))
-    return {
-        path: f"{path.rpartition('/')[0]}/{attempt}"
-        for path, attempt, status in zip(*columns, strict=True)
-        if status == "ok"
-    }
-
-
-def _page(site: Site, table: Table, attempts: Mapping[str, str]) -> Page:
+def _page(site: Site, table: Table) -> Page:
     scored = _scored(table)
-    held = [_replicates(site, row, attempts) for row in scored]
+    held = [site.shelf.all_of(row["records"]) for row in scored]
     metrics, rows = fitting(table, held)
     shown = [name for name in METRICS if any(row[name] is not None for row in scored)]
     return Page(
@@ -111,11 +100,6 @@ def main_metrics(table: Table) -> list[str]:
     first = table.rows[0]
     names = [name for name in MAIN_METRICS if name in metric_names(first["kind"])]
     return sorted(names, key=lambda name: name != first["ranked_by"])
-
-
-def _replicates(site: Site, row: Row, attempts: Mapping[str, str]) -> dict[str, np.ndarray] | None:
-    folders = [site.results / attempts[path] for path in row["records"].split(";") if path in attempts]
-    return mean_replicates(folders) if folders else None
 
 
 def fitting(table: Table, held: Sequence[dict[str, np.ndarray] | None]) -> tuple[list[str], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,12 @@ from .names import file_name
 from .wording import Say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..elsewhere import Elsewhere
     from ..frame import Board
+    from ..resampled import Shelf
+    from .evidence import TruthsHere
 
 TRY = "try.html"
 """A page of each language that `zoobench serve` makes beside those of a site."""
@@ -143,6 +148,42 @@ class Site:
                 found.setdefault(row["model"], []).append((table, row))
         return dict(sorted(found.items()))
 
+    @cached_property
+    def _flat(self) -> pd.DataFrame:
+        from .. import index
+
+        return index.read_rows(self.results).frame
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """The resamples of the rows, which what is made of one table reads once."""
+        from ..resampled import Shelf
+
+        return Shelf(self.results, self._flat[["path", "attempt", "status"]].to_dict("records"))  # type: ignore[arg-type]
+
+    @cached_property
+    def thinned(self) -> frozenset[str]:
+        """The tasks with records of models that were fitted on a part of the training rows."""
+        return frozenset(self._flat["task"][self._flat["fraction"] < 1])
+
+    @cached_property
+    def elsewhere(self) -> Elsewhere:
+        """What is known of costs across classes of hardware."""
+        from ..elsewhere import look_elsewhere
+
+        return look_elsewhere(self.results, [row for table in self.tables for row in table.rows])
+
+    @cached_property
+    def truths(self) -> TruthsHere:
+        """The targets of the tasks that are prepared on this machine."""
+        from .evidence import TruthsHere
+
+        return TruthsHere()
+
+    def share(self) -> None:
+        """Read what many pages need: processes that are forked after that read it no more."""
+        _ = self.shelf, self.thinned, self.elsewhere, self.models
+
 
 def model_path(model: str) -> str:
     """Return where the page of a model stands below the folder of a language, if it has one."""
@@ -158,8 +199,8 @@ class PageModule(Protocol):
         ...
 
     @staticmethod
-    def pages(site: Site) -> Iterator[Page]:
-        """Yield the pages; each is written in every language before the next is asked for."""
+    def pages(site: Site, wanted: Collection[str]) -> Iterator[Page]:
+        """Yield those of the pages whose paths are `wanted`; each is written in every language before the next."""
         ...
 
 

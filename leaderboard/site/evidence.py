@@ -68,8 +68,6 @@ class Evidence:
     ----------
     kept
         The file that they are kept in: a cache, which may be deleted; where it cannot be written nothing is kept.
-    computed
-        Figures that another process has computed, as its `used`.
 
     Attributes
     ----------
@@ -77,16 +75,15 @@ class Evidence:
         The figures that were asked for, by what they follow from.
     """
 
-    def __init__(self, kept: Path, truths: TruthsHere, computed: Mapping[str, Figures] | None = None) -> None:
+    def __init__(self, kept: Path, truths: TruthsHere) -> None:
         self._path, self._truths = kept, truths
         self._kept = _read(kept)
-        self._known = {**self._kept, **(computed or {})}
         self.used: dict[str, Figures] = {}
 
     def of(self, stored: Stored) -> Figures | Missing:
         """Return what there is to draw of a cell that is ``ok``."""
         name = _identity(stored.record)
-        if (known := self._known.get(name)) is not None:
+        if (known := self._kept.get(name)) is not None:
             self.used[name] = known
             return known
         found = self._computed(stored)

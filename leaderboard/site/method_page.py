@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from ...benchmarks.calibration import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from ...benchmarks.metrics import CALIBRATION_BINS, MAIN_METRICS, METRICS
@@ -11,6 +11,7 @@ from ..cards import leak_notes
 from .core import Page, Site
 from .wording import say
 
+_PATH = "method.html"
 _F1 = "2 TPₗ / (2 TPₗ + FPₗ + FNₗ)"
 _MEAN, _WEIGHTED = "1/L Σₗ ", "Σₗ (TPₗ + FNₗ) "
 FORMULAS = {
@@ -70,14 +71,16 @@ def _set(formula: str) -> str:
 def paths(site: Site) -> Iterable[str]:
     """Return the one path."""
     del site
-    return ("method.html",)
+    return (_PATH,)
 
 
-def pages(site: Site) -> Iterator[Page]:
-    """Yield the page."""
+def pages(site: Site, wanted: Collection[str]) -> Iterator[Page]:
+    """Yield the page, if it is wanted."""
+    if _PATH not in wanted:
+        return
     ranked = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
     yield Page(
-        path="method.html",
+        path=_PATH,
         template="method.html.jinja",
         title=say("method.title"),
         section="method",

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2.utils import htmlsafe_json_dumps
 
 from ...benchmarks.metrics import METRICS
 from ...benchmarks.plan import card_of
+from ...benchmarks.predict import best_of
 from ...benchmarks.record import ENSEMBLES
-from ...datasets.prepare import find_prepared
+from ...benchmarks.store import Stored, read_record
 from ...datasets.support.errors import UserError
 from ..cards import card_of_task
 from ..index import index_folder
 from ..tables import Row
-from .ahead import Job, ahead, best_stored, read_stored
 from .core import Page, Site, Table, model_path
-from .evidence import Evidence, Missing, TruthsHere
+from .evidence import Evidence, Missing
 from .model_parts import POLICY_METRICS, Part
 from .names import file_name
 from .wording import say
@@ -36,37 +36,31 @@ def paths(site: Site) -> Iterable[str]:
     return [model_path(model) for model in site.models]
 
 
-def pages(site: Site) -> Iterator[Page]:
-    """Yield the page of each model."""
-    truths = TruthsHere()
-    here = {table.task for table in site.newest if _is_here(table)}
-    jobs = {model: _job(site, model, here) for model in site.models}
-    with ahead(jobs) as working:
-        for model, rows in site.models.items():
-            evidence = Evidence(jobs[model].kept, truths, working.figures(model))
-            parts = [part for table in site.newest if (part := _part(site, table, model, evidence))]
-            evidence.save()
-            yield _page(site, model, rows, parts)
+def pages(site: Site, wanted: Collection[str]) -> Iterator[Page]:
+    """Yield the page of each model that is wanted."""
+    for model, rows in site.models.items():
+        if model_path(model) not in wanted:
+            continue
+        evidence = Evidence(index_folder(site.results) / FIGURES / f"{file_name(model)}.json", site.truths)
+        parts = [part for table in site.newest if (part := _part(site, table, model, evidence))]
+        evidence.save()
+        yield _page(site, model, rows, parts)
 
 
-def _is_here(table: Table) -> bool:
-    """Return whether the task of a table, as its records had it, is prepared on this machine."""
-    row = table.rows[0]
-    return find_prepared(table.task, row["fingerprint"], row["split"]) is not None
+def read_stored(site: Site, row: Row) -> list[Stored]:
+    """Return the records of a row; one that is gone by now is left out."""
+    found: list[Stored] = []
+    for name in row["records"].split(";"):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found.append(Stored(read_record(site.results / name), site.results / name))
+    return found
 
 
-def _job(site: Site, model: str, here: Collection[str]) -> Job:
-    """Return what there is to compute of a model: its records of the tasks that are `here`."""
-    kept = index_folder(site.results) / FIGURES / f"{file_name(model)}.json"
-    tables: dict[str, list[Path]] = {}
-    for table, row in site.models[model]:
-        if not table.version and table.task in here:
-            tables.setdefault(table.task, []).extend(_paths(site, row))
-    return Job(kept, tuple(map(tuple, tables.values())))
-
-
-def _paths(site: Site, row: Row) -> list[Path]:
-    return [site.results / name for name in row["records"].split(";")]
+def best_stored(cells: Sequence[Stored]) -> Stored:
+    """Return the cell that `zoobench confidence` would take, the best on validation; else the newest one."""
+    done = [stored for stored in cells if stored.record.status == "ok"]
+    scored = [stored for stored in done if stored.record.policy in stored.record.validation]
+    return best_of(scored) if scored else max(done or cells, key=lambda stored: stored.record.created)
 
 
 def _page(site: Site, model: str, rows: Sequence[tuple[Table, Row]], parts: Sequence[Part]) -> Page:
@@ -115,7 +109,7 @@ def _task_citations(parts: Sequence[Part]) -> dict[str, str]:
 def _part(site: Site, table: Table, model: str, evidence: Evidence) -> Part | None:
     """Return what the page tells of a task; None where the model has no record there that can be read."""
     rows = tuple(row for row in table.rows if row["model"] == model)
-    found = [(row, stored) for row in rows for stored in read_stored(_paths(site, row))]
+    found = [(row, stored) for row in rows for stored in read_stored(site, row)]
     if not found:
         return None
     best = best_stored([stored for _, stored in found])

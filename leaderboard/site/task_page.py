@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...benchmarks.metrics import METRICS
@@ -14,7 +14,7 @@ from ..tables import Row
 from .compare_page import path_of as compare_path
 from .core import Page, Site, Table
 from .names import file_name
-from .recommend_form import Recommender
+from .recommend_form import form
 from .task_columns import cells, columns_of
 from .wording import say
 
@@ -44,12 +44,11 @@ def paths(site: Site) -> Iterable[str]:
     return [table.path for table in site.tables]
 
 
-def pages(site: Site) -> Iterator[Page]:
-    """Yield a page for each table."""
-    curves, recommender = _curves(site), Recommender(site)
+def pages(site: Site, wanted: Collection[str]) -> Iterator[Page]:
+    """Yield the page of each table that is wanted."""
     for table in site.tables:
-        page = _page(site, table, curves.get(_key(table), []))
-        yield replace(page, data={**page.data, "recommend": recommender.form(table)})
+        if table.path in wanted:
+            yield _page(site, table, _curves(site, table))
 
 
 def _page(site: Site, table: Table, curves: Sequence[Curve]) -> Page:
@@ -77,7 +76,12 @@ def _page(site: Site, table: Table, curves: Sequence[Curve]) -> Page:
             "others": [each for each in site.tables if each.task == table.task and each is not table],
             "compare_path": compare_path(table),
         },
-        data={"metric": METRICS[first["ranked_by"]].title, "costs": COSTS, **_points(table)},
+        data={
+            "metric": METRICS[first["ranked_by"]].title,
+            "costs": COSTS,
+            **_points(table),
+            "recommend": form(site, table),
+        },
         scripts=("task.js", "recommend.js", "recommend_form.js"),
         figures=figures,
         charts=True,
@@ -146,22 +150,20 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.{_DIGITS}g}")
 
 
-def _key(table: Table) -> tuple[str, str, str]:
-    first = table.rows[0]
-    return first["task"], first["fingerprint"], first["split"]
-
-
-def _curves(site: Site) -> dict[tuple[str, ...], list[Curve]]:
-    """Return the learning curves of each table."""
+def _curves(site: Site, table: Table) -> list[Curve]:
+    """Return the learning curves of a table; none where no part of its training rows was measured."""
     from .. import index
     from ..curves import load_curves
-    from ..curves_tables import sheets
 
+    if table.task not in site.thinned:
+        return []
     try:
-        found = load_curves(site.results)
-    except UserError:  # no part of the training rows was measured anywhere
-        return {}
-    return {tuple(sheet[0].card[name] for name in index.TABLE): sheet for sheet in sheets(found.curves)}
+        found = load_curves(site.results, table.task).curves
+    except UserError:  # nothing of it finished
+        return []
+    first = table.rows[0]
+    mine = tuple(first[name] for name in ("task", "fingerprint", "split"))
+    return [curve for curve in found if tuple(curve.card[name] for name in index.TABLE) == mine]
 
 
 def _curve_figures(curves: Sequence[Curve]) -> dict[str, Any]:
