@@ -83,6 +83,35 @@ def test_a_request_larger_than_a_batch_is_cut(pool: ThreadPoolExecutor) -> None:
     asyncio.run(scene())
 
 
+def test_a_batch_is_who_waited_longest_and_its_likes(pool: ThreadPoolExecutor) -> None:
+    batches: list[list[int]] = []
+
+    async def scene() -> None:
+        gate = threading.Event()
+
+        def answer(items: list[Any]) -> np.ndarray:
+            assert gate.wait(10)
+            batches.append([len(item) for item in items])
+            return sizes_of(items)
+
+        queue = Batcher(answer, pool, Batching(3), 99)
+        first = asyncio.create_task(queue.ask(["a"]))
+        await asyncio.sleep(0.05)  # it is being answered
+        lengths = [50, 2, 3, 49, 90, 51, 1, 4]
+        asked = [asyncio.create_task(queue.ask(["a" * length])) for length in lengths]
+        await asyncio.sleep(0.05)
+        gate.set()
+        found = await asyncio.gather(first, *asked)
+        assert [int(rows[0, 0]) for rows in found] == [1, *lengths]
+        assert batches == [[1], [50, 49, 51], [2, 3, 1], [90, 4]]
+        batches.clear()
+        mixed = await queue.ask(["a" * length for length in (9, 1, 8, 2, 7)])
+        assert mixed[:, 0].tolist() == [9, 1, 8, 2, 7]
+        assert batches == [[1, 2, 7], [8, 9]]
+
+    asyncio.run(scene())
+
+
 def test_the_first_waits_for_others_no_longer_than_it_is_told(pool: ThreadPoolExecutor) -> None:
     async def scene(wait_ms: float) -> tuple[list[int], float]:
         queue, gate, sizes = gated(pool, Batching(2, wait_ms))
@@ -237,6 +266,39 @@ def test_first_requests_at_once_load_once_and_batched_answers_are_the_same(
     assert loaded["answered"] == 40
     assert loaded["batches"] < 40
     assert joined == one_by_one
+
+
+def test_a_model_that_loads_keeps_no_other_from_answering(
+    stored_models: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoobench.leaderboard.serve.app import create_app
+
+    gate, whole = threading.Event(), Loader.__call__
+
+    def slow(self: Loader, stored: Any) -> Loaded:
+        assert stored.record.model == "tfidf-logreg" or gate.wait(10)
+        return whole(self, stored)
+
+    monkeypatch.setattr(Loader, "__call__", slow)
+
+    async def scene() -> None:
+        app = create_app(settings(stored_models, threads=1))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOST, timeout=60) as client:
+
+            async def ask(model: str) -> int:
+                question = {"task": "tiny", "model": model, "text": "fever"}
+                return (await client.post("/api/predict", json=question)).status_code
+
+            assert await ask("tfidf-logreg") == 200
+            loading = asyncio.create_task(ask("dummy-uniform"))
+            await asyncio.sleep(0.1)
+            async with asyncio.timeout(5):
+                assert await ask("tfidf-logreg") == 200
+            assert not loading.done()
+            gate.set()
+            assert await loading == 200
+
+    asyncio.run(scene())
 
 
 def stored_network(models: Stored, folder: Path) -> Cell:

@@ -86,6 +86,39 @@ def test_a_body_that_trickles_is_not_waited_for_and_after_a_kill_the_port_is_fre
             listen("127.0.0.1", server.port).close()
 
 
+def closes(wire: socket.socket, head: bytes) -> float:
+    """Return after how many seconds a connection is closed on which a head comes byte by byte."""
+    start = time.monotonic()
+    for place in range(len(head)):
+        try:
+            wire.sendall(head[place : place + 1])
+            wire.settimeout(0.1)
+            if not wire.recv(1):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - start
+
+
+def test_a_head_that_trickles_is_not_waited_for(stored_models: Stored) -> None:
+    """Also the second of a connection; a request that has its head is answered, however long it had been open."""
+    whole = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running(stored_models, "--timeout", "1") as server:
+        with connect(server) as wire:
+            assert 0.5 < closes(wire, b"GET /" + 100 * b"a") < 5
+        with connect(server) as wire:
+            wire.sendall(whole)
+            assert wire.recv(65536).startswith(b"HTTP/1.1 200")
+            assert 0.5 < closes(wire, b"GET /" + 100 * b"a") < 5
+        with connect(server) as wire:
+            for _ in range(4):
+                wire.sendall(whole)
+                assert wire.recv(65536).startswith(b"HTTP/1.1 200")
+                time.sleep(0.4)
+
+
 def test_a_taken_port_is_one_line(stored_models: Stored) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -58,11 +58,14 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.folder = settings, Folder(settings)
         self._pool = ThreadPoolExecutor(settings.threads, THREADS)
-        self.shelf = Shelf(Loader(settings, self._pool), settings.models, self._pool)
+        # Apart: a model that takes its time to load keeps those that are loaded from nothing.
+        self._loading = ThreadPoolExecutor(1, THREADS)
+        self.shelf = Shelf(Loader(settings, self._pool), settings.models, self._loading)
 
     def close(self) -> None:
         """Let go of the threads: what has not begun is not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._loading):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, question: Question, sent: Sent | None) -> dict[str, Any]:
         """Return the answers to a question, in the form of `schema.Prediction`; RefusalError where there are none."""

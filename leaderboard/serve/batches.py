@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from .settings import Batching
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     items: Sequence[Any]
+    longest: int
     answer: asyncio.Future[np.ndarray]
 
 
@@ -28,7 +28,8 @@ class Batcher:
     """A model's queue; used on one event loop.
 
     A batch is answered at a time, in a thread of `pool`; what arrives meanwhile is the next batch. So a lone request
-    waits for nothing, and under load batches grow by themselves.
+    waits for nothing, and under load batches grow by themselves. A batch is whoever has waited longest, and of the
+    others those whose inputs are most like in length: a network pads all of a batch to its longest.
 
     Parameters
     ----------
@@ -36,13 +37,21 @@ class Batcher:
         Inputs to their (n, labels) probabilities.
     most_waiting
         Inputs that may wait; more are refused.
+    length
+        Of an input; where all are of one, batches go by who came first.
     """
 
     def __init__(
-        self, answer: Callable[[list[Any]], np.ndarray], pool: Executor, batching: Batching, most_waiting: int
+        self,
+        answer: Callable[[list[Any]], np.ndarray],
+        pool: Executor,
+        batching: Batching,
+        most_waiting: int,
+        length: Callable[[Any], int] = len,
     ) -> None:
         self._answer, self._pool, self._batching, self._most = answer, pool, batching, most_waiting
-        self._queue: deque[_Waiting] = deque()
+        self._length = length
+        self._queue: list[_Waiting] = []
         self._waiting = 0
         self._turn = asyncio.Lock()
         self._full = asyncio.Event()
@@ -61,10 +70,11 @@ class Batcher:
         if self._waiting + len(items) > self._most:
             raise RefusalError(429, "busy", "too many wait for this model: ask again in a second", {"retry-after": "1"})
         size = self._batching.texts
-        parts = [items[start : start + size] for start in range(0, len(items), size)]
+        order = sorted(range(len(items)), key=lambda place: self._length(items[place]))
+        parts = [[items[place] for place in order[start : start + size]] for start in range(0, len(items), size)]
         answers = [self._put(part) for part in parts]
         try:
-            return np.concatenate([await each for each in answers])
+            return np.concatenate([await each for each in answers])[np.argsort(order)]
         finally:
             for each in answers:
                 each.cancel()  # of a client that left, what has not begun is not begun
@@ -75,7 +85,8 @@ class Batcher:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _put(self, part: Sequence[Any]) -> asyncio.Future[np.ndarray]:
-        waiting = _Waiting(part, asyncio.get_running_loop().create_future())
+        longest = max(map(self._length, part))
+        waiting = _Waiting(part, longest, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._waiting += len(part)
         if self._waiting >= self._batching.texts:
@@ -95,16 +106,20 @@ class Batcher:
                     await self._settle(batch)
 
     def _take(self) -> list[_Waiting]:
-        """Return what is next, as much as a batch holds, without what nobody waits for any more."""
+        """Return what is next, as much as a batch holds, and forget what nobody waits for any more."""
+        self._keep([each for each in self._queue if not each.answer.done()])
         batch: list[_Waiting] = []
         room = self._batching.texts
-        while self._queue and (not batch or len(self._queue[0].items) <= room):
-            waiting = self._queue.popleft()
-            self._waiting -= len(waiting.items)
-            if not waiting.answer.done():
+        # The first is nearest to itself, and a sort leaves equals in the order in which they came.
+        for waiting in sorted(self._queue, key=lambda each: abs(each.longest - self._queue[0].longest)):
+            if len(waiting.items) <= room:
                 batch.append(waiting)
                 room -= len(waiting.items)
+        self._keep([each for each in self._queue if each not in batch])
         return batch
+
+    def _keep(self, waiting: list[_Waiting]) -> None:
+        self._queue, self._waiting = waiting, sum(len(each.items) for each in waiting)
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Answer a batch; where it fails, each of it by itself: one request's input is not another's fault."""

@@ -51,7 +51,7 @@ class Loaded:
         self, stored: Stored, predictor: Predictor | EnsemblePredictor, pool: Executor, told: Settings
     ) -> None:
         self.record, self._predictor = stored.record, predictor
-        self.queue = Batcher(self._probabilities, pool, told.batching, told.limits.waiting)
+        self.queue = Batcher(self._probabilities, pool, told.batching, told.limits.waiting, _length)
 
     def weigh(self, text: str) -> Weighed | None:
         """Return what each word of a text adds to each label, where the model can tell."""
@@ -68,6 +68,10 @@ class Loaded:
 
     def _probabilities(self, items: list[Any]) -> np.ndarray:
         return self._predictor.probabilities(images_of(items) if isinstance(items[0], Shot) else items)
+
+
+def _length(item: str | Shot) -> int:
+    return len(item) if isinstance(item, str) else 0
 
 
 class Shelf:

@@ -19,8 +19,11 @@ from threadpoolctl import threadpool_limits
 from ...datasets.support.errors import UserError
 from .answering import THREADS
 from .app import create_app
+from .patience import impatient
 from .settings import Settings
 
+HEAD_SECONDS = 10.0
+"""How long a connection may take to say what it asks: its request line and headers."""
 GRACE_SECONDS = 30
 """How long open requests may take once the server was asked to stop."""
 
@@ -53,6 +56,7 @@ def serve(settings: Settings, host: str, port: int, tell: Callable[[str], None])
             server_header=False,
             proxy_headers=False,
             ws="none",
+            http=impatient(min(HEAD_SECONDS, settings.limits.seconds)),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         tell(address_of(listening, host))

@@ -43,7 +43,7 @@ zoobench.ready(() => {
   };
 
   const takeState = () => {
-    if (state.get("task") in tasks) by("task").value = state.get("task");
+    if (Object.hasOwn(tasks, state.get("task"))) by("task").value = state.get("task");
     chooseTask(state.get("model"));
   };
 
