@@ -69,9 +69,10 @@ def check_space(folder: Path) -> None:
 def folder_of_results(results: Path) -> Path:
     """Return a results folder's whole path; UserError where there is none."""
     root = results.expanduser().absolute()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"results folder {results} is a file: name a folder")
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"results folder {results} {what}: `zoobench run --results {results}` makes one")
+        raise UserError(f"results folder {results} does not exist: `zoobench run --results {results}` makes one")
     return root
 
 

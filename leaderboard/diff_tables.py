@@ -8,7 +8,8 @@ from typing import Any
 from ..benchmarks.metrics import METRICS
 from .diff import LEAST, Changed, Diff, Named
 from .sheets import Page, Sheet
-from .tables import MISSING, Column, short_figure
+from .tables import MISSING, REASON_WIDTH, Column, short_figure
+from .words import cut
 
 SCHEMA = 1
 """Of the JSON; raised with every field that changes its meaning or goes. Fields may be added."""
@@ -124,7 +125,7 @@ def _named_sheet(title: str, rows: Sequence[Named], why: str) -> Sheet | None:
         Column("model", "Model", [each.name for each in shown], right=False),
         Column("place", "On", [each.place for each in shown], right=False),
         Column("value", "Value", [_value(each.value) for each in shown]),
-        Column("why", why, [each.why for each in shown], right=False),
+        Column("why", why, [cut(each.why, REASON_WIDTH) for each in shown], right=False),
     ]
     silent = {"value": {MISSING}, "why": {""}}
     return Sheet(_counted(title, len(rows)), [each for each in columns if set(each.cells) != silent.get(each.name)])

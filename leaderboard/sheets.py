@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .index import one_line
 from .tables import Column
@@ -65,26 +65,26 @@ def _print(page: Page, console: object) -> None:
     from rich.text import Text
 
     assert isinstance(console, Console)  # noqa: S101
-    console.print(Text(page.title, style="bold"))
+    console.print(Text(one_line(page.title), style="bold"))
     for line in page.words:
-        console.print(Text(line))
+        console.print(Text(one_line(line)))
     rule = "\u2500" if console.is_terminal and not console.options.ascii_only else "-"
     for sheet in page.sheets:
         console.print()
         if sheet.title:
-            console.print(Text(sheet.title, style="bold"))
+            console.print(Text(one_line(sheet.title), style="bold"))
         heading, *lines = _lines(_fitting(sheet.columns, console.width))
         text = Text(f"{heading}\n", style="bold")
         text.append("\n".join([rule * max(map(len, (heading, *lines))), *lines]), style="not bold")
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
     console.print()
     for note in page.notes:
-        console.print(Text(note, style="dim"))
+        console.print(Text(one_line(note), style="dim"))
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     """Return the columns with names so short that a line takes `width` characters, where that can be."""
-    fitted = list(columns)
+    fitted = [replace(column, cells=[one_line(cell) for cell in column.cells]) for column in columns]
     over = sum(column.width + len(_GAP) for column in fitted) - len(_GAP) - width
     while over > 0:
         longest = max(

@@ -32,7 +32,7 @@ _MODEL_WIDTHS = (44, 30, 26, 16)
 _MODEL_ENOUGH = 26
 """Shorter names, which could hide a mode, only where the figures would not fit otherwise."""
 
-_REASON_WIDTH = 160
+REASON_WIDTH = 160
 _GAP = 2
 USUAL_METRICS = {
     "multilabel": ("f1_micro", "f1_macro", "roc_auc_macro", "hamming_loss", "exact_match"),
@@ -227,7 +227,7 @@ def _failures(table: list[Row], places: Places) -> list[Column]:
         return []
     names = [model_words(row) + (f" on {place}" if (place := _place(row, places)) else "") for row in rows]
     states = [f"{row['seeds']} seeds ok" if row["status"] == "ok" else row["status"] for row in rows]
-    reasons = [cut(one_line(row["reason"]), _REASON_WIDTH, "...") for row in rows]
+    reasons = [cut(one_line(row["reason"]), REASON_WIDTH, "...") for row in rows]
     titles = {"model": ("Did not finish", names), "status": ("Status", states), "reason": ("Reason", reasons)}
     return [Column(name, heading, cells, right=False) for name, (heading, cells) in titles.items()]
 

@@ -260,6 +260,16 @@ def test_the_body_of_a_pull_request_is_short_and_its_names_are_no_marks(tmp_path
         Changed("t", "m", "here", "f1_macro", 0.5, 0.5, None)
 
 
+def test_what_a_record_says_is_a_line_of_a_table_and_moves_no_cursor(old: Path, new: Path) -> None:
+    changes = {"reason": f"ValueError: \x1b[2Jgone\nmore {300 * 'a'}", "hardware_class": "a\x1b[2Jcpu"}
+    Cell("strong", None, created=LATER, changes=changes).store(new)
+    told = as_text(as_page(compare_folders(old, new), "old", "new", 1.5), 300)
+    assert "a [2Jcpu" in told
+    assert "ValueError: [2Jgone more aaa" in told
+    assert "\x1b" not in told
+    assert 200 * "a" not in told
+
+
 def test_the_json_is_described(old: Path, new: Path) -> None:
     again("strong", outcome(0.9, seed=1), times=3).store(new)
     again("steady", None).store(new)
