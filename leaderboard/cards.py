@@ -33,6 +33,11 @@ def model_cards() -> Mapping[str, ModelCard]:
     return {name: model.card for name, model in MODELS.entries().items()}
 
 
+def blind_models() -> frozenset[str]:
+    """Return the names of the models that never look at their input: the floor under every board."""
+    return frozenset(name for name, card in model_cards().items() if card.modality == "any")
+
+
 def task_table(cards: Sequence[TaskCard]) -> RenderableType:
     """Return the tasks as a table."""
     table = _table("task", "kind", "labels", "primary metric", "title")

@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from ..benchmarks.metrics import METRICS
-from .cards import leak_notes
+from .cards import blind_models, leak_notes
 from .recommend import COSTS, OPTIONS, Budget, Choice, Excluded
 from .recommend_data import Question
 from .sheets import Page, Sheet
-from .tables import BEST, MISSING, Column, Row, model_words, short_figure
+from .tables import BEST, MISSING, REASON_WIDTH, Column, Row, model_words, short_figure
+from .words import cut
 
 SCHEMA = 1
 """Of the JSON; raised with every field that changes its meaning or goes. Fields may be added."""
@@ -69,6 +70,7 @@ def verdict(answer: Answer) -> list[str]:
     first = f"Best{within}: {names[best]}, {METRICS[answer.question.metric].title} {_value(answer.row(best))}."
     guess = any(answer.question.candidates[cheapest].estimated)
     last = [f"By an estimate: it never ran on {answer.question.hardware}."] if guess else []
+    last += [_FLOOR] if answer.row(cheapest)["model"] in blind_models() else []
     if len(choice.recommended) == 1:
         return [first, f"Take {names[best]}: {_alone(answer)}.", *last]
     others = len(choice.recommended) - 1
@@ -88,6 +90,7 @@ def _alone(answer: Answer) -> str:
     return f"whether {len(choice.untold)} of the {within - 1} others are worse beyond chance, nobody can say"
 
 
+_FLOOR = "It never looks at its input: no evidence that anything within the budget has learned the task."
 _ALL_WORSE = "everything else is worse beyond chance"
 
 
@@ -194,7 +197,7 @@ def missing(answer: Answer) -> list[str]:
     ]
     for place in question.failed:
         row = question.rows[place]
-        lines.append(f"{names[place]} has no figure here: {row['status']}: {row['reason']}")
+        lines.append(f"{names[place]} has no figure here: {row['status']}: {cut(row['reason'], REASON_WIDTH)}")
     if question.unmeasured:
         told = ", ".join(f"{names[place]} ({question.rows[place]['hardware']})" for place in question.unmeasured)
         lines.append(f"Never measured on {question.hardware}, and not to be converted: {told}")

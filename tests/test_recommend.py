@@ -18,6 +18,8 @@ from zoobench.leaderboard.recommend_data import Question, ask
 from zoobench.leaderboard.recommend_tables import Answer, as_json, as_page
 from zoobench.leaderboard.resampled import APART, TIED, UNKNOWN, tied_pairs
 from zoobench.leaderboard.sheets import as_text
+from zoobench.leaderboard.site.core import read_site
+from zoobench.leaderboard.site.recommend_form import form
 
 from .conftest import zoobench_here
 from .records import STRONG, WEAK, Cell, outcome
@@ -164,6 +166,16 @@ def test_the_cheapest_of_those_that_tie_is_taken(results: Path) -> None:
     assert "Best: strong, F1 macro" in text
     assert "Take close: 1 other cannot be told from it, and of these 2 it is the cheapest." in text
     assert "broken has no figure here: failed: ValueError: no rows left" in text
+
+
+def test_what_never_looks_at_its_input_is_called_a_floor(results: Path) -> None:
+    floor = "never looks at its input"
+    assert floor not in as_text(as_page(answer(results)))
+    made(results, "dummy-uniform", CLOSE, times=0.1)
+    assert floor in as_text(as_page(answer(results)))
+    site = read_site(results, "2025-01-01", "0")
+    (place,) = form(site, site.tables[0])["blind"]
+    assert site.tables[0].rows[place]["model"] == "dummy-uniform"
 
 
 def test_ties_are_with_the_best_within_the_budget(results: Path) -> None:

@@ -14,7 +14,7 @@ from zoobench.leaderboard.resampled import APART, TIED, UNKNOWN
 from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.recommend_form import packed
 
-from .browser import NARROW, browsing, fits, watched
+from .browser import NARROW, fits, watched
 from .records import STRONG, WEAK, outcome
 from .test_recommend import FAST, made
 
@@ -36,12 +36,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made(root / "r", "broken", None)
     build_site(root / "r", root / "site")
     return root / "site"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as found:
-        yield found
 
 
 @pytest.fixture
@@ -159,6 +153,9 @@ def test_the_form_answers_as_it_is_typed_and_keeps_it_in_the_address(site: Path,
     assert "The nearest is <b>weak: it needs latency " in verdict(page)
     page.get_by_text("configurations outside the limits").click()
     assert "strong" in page.locator("#recommend details").inner_text()
+    page.evaluate("zoobench.data.recommend.blind.push(zoobench.data.recommend.names.indexOf('<b>weak'))")
+    page.get_by_label("Latency ≤ ms").fill("2")
+    assert "It never looks at its input" in verdict(page)
     page.get_by_label("Latency ≤ ms").fill("-1")
     assert verdict(page) == "A limit is a number above 0."
     page.get_by_label("Latency ≤ ms").fill("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 
@@ -17,8 +17,7 @@ from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.names import file_name
 from zoobench.leaderboard.site.wording import Words, languages, say, words_of
 
-from .conftest import zoobench_here
-from .sites import CLOSING, FAST, HOSTILE, LONG, SLOW, fill
+from .sites import CLOSING, FAST, HOSTILE, LONG, SLOW, Seen
 
 SITE = Path(__file__).parents[1] / "leaderboard" / "site"
 NAMES = [
@@ -42,43 +41,8 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture(scope="module")
-def built(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_site(results, tmp_path_factory.mktemp("out") / "site").out
-
-
-@pytest.fixture(scope="module")
-def site(results: Path) -> core.Site:
-    return core.read_site(results, "2025-02-01T00:00:00+00:00", "0.1.0")
-
-
-class Seen(HTMLParser):
-    """What a page has: addresses, tags with their attributes, and text outside of scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside != "script":
-            self.text += data
-
-    def links(self) -> list[str]:
-        return [value for _, held in self.tags for name, value in held.items() if name in {"href", "src"} and value]
+def site(made_up: Path) -> core.Site:
+    return core.read_site(made_up, "2025-02-01T00:00:00+00:00", "0.1.0")
 
 
 def pages(root: Path) -> list[Path]:
@@ -182,8 +146,8 @@ def test_pages_exist_in_both_languages_and_point_at_each_other(built: Path) -> N
     assert '<html lang="es">' in (built / "es" / "index.html").read_text()
 
 
-def test_one_language_alone_stands_at_the_root(results: Path, tmp_path: Path) -> None:
-    build_site(results, tmp_path / "s", ["es"])
+def test_one_language_alone_stands_at_the_root(made_up: Path, tmp_path: Path) -> None:
+    build_site(made_up, tmp_path / "s", ["es"])
     assert '<html lang="es">' in (tmp_path / "s" / "index.html").read_text()
     assert not (tmp_path / "s" / "es").exists()
 
@@ -228,6 +192,13 @@ def test_ranks_are_of_tasks_that_share_models(site: core.Site) -> None:
     assert found.found is not None
     assert found.found.names == ("good", "fair", "poor")
     assert found.few
+
+
+def test_names_on_the_chart_of_ranks_are_no_markup(site: core.Site) -> None:
+    (found,) = overview.rank_tasks(site)
+    assert found.found is not None
+    drawn = overview._figure(replace(found.found, names=(HOSTILE, *found.found.names[1:])))
+    assert not re.search(r"[<>]", "".join([*drawn["data"][0]["text"], *drawn["layout"]["yaxis"]["ticktext"]]))
 
 
 def test_rows_of_a_table_come_best_first_with_what_failed_apart(built: Path, site: core.Site) -> None:
@@ -289,94 +260,6 @@ def test_a_page_of_comparisons_keeps_to_its_budget(site: core.Site) -> None:
     assert compare_page.fitting(table, [held] * 3) == (["f1_macro", "f1_micro", "hamming_loss", "exact_match"], 3)
     assert compare_page.fitting(table, [held] * 600)[1] < 600
     assert compare_page.fitting(table, [None, None]) == ([], 2)
-
-
-def test_a_second_build_takes_the_place_of_the_first(results: Path, tmp_path: Path) -> None:
-    build_site(results, tmp_path / "s", ["en"])
-    (tmp_path / "s" / "tasks" / "ants.html").write_text("old")
-    build_site(results, tmp_path / "s", ["en"])
-    assert (tmp_path / "s" / "tasks" / "ants.html").stat().st_size > 1000
-    assert [path.name for path in tmp_path.iterdir()] == ["s"], "nothing is left beside it"
-
-
-def test_a_link_to_a_folder_stays_a_link(results: Path, tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "link").symlink_to("s")
-    for _ in range(2):
-        build_site(results, tmp_path / "link", ["en"])
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "s" / "index.html").is_file()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "s"]
-
-
-def test_a_folder_with_other_files_is_refused_and_left_as_it_is(results: Path, tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "thesis.tex").write_text("years")
-    done = zoobench_here("site", "build", "--out", tmp_path / "s", "--results", results)
-    assert done.returncode == 2
-    assert "holds thesis.tex, which no site wrote" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert [path.name for path in (tmp_path / "s").iterdir()] == ["thesis.tex"]
-    built = build_site(results, tmp_path / "t", ["en"]).out
-    (built / "notes.txt").write_text("mine")
-    assert "holds notes.txt" in zoobench_here("site", "build", "--out", built, "--results", results).stderr
-    assert (built / "notes.txt").read_text() == "mine"
-
-
-def test_a_build_that_fails_leaves_the_old_site(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_site(results, tmp_path / "s", ["en"])
-    before = (tmp_path / "s" / "index.html").read_text()
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(overview, "heat_map", full)
-    done = zoobench_here("site", "build", "--out", tmp_path / "s", "--results", results)
-    assert done.returncode == 2
-    assert "No space left on device" in done.stderr
-    assert (tmp_path / "s" / "index.html").read_text() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--languages", "fr"), "unknown language 'fr'"),
-        (("--languages", ","), "names none"),
-        (("--cards", "nowhere"), "zoobench data report"),
-        (("--results", "nowhere"), "does not exist"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(
-    words: tuple[str, str], message: str, results: Path, tmp_path: Path
-) -> None:
-    given = words if words[0] == "--results" else ("--results", results, *words)
-    done = zoobench_here("site", "build", "--out", tmp_path / "s", *given, cwd=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert message in done.stderr
-    assert not (tmp_path / "s").exists()
-
-
-def test_data_cards_are_taken_along_and_linked(results: Path, tmp_path: Path) -> None:
-    cards = tmp_path / "cards"
-    cards.mkdir()
-    (cards / "ants.html").write_text("<!doctype html><title>ants</title>")
-    built = build_site(results, tmp_path / "s", ["en", "es"], cards).out
-    assert (built / "cards" / "ants.html").read_text().endswith("<title>ants</title>")
-    assert "../cards/ants.html" in Seen((built / "tasks" / "ants.html").read_text()).links()
-    assert "../../cards/ants.html" in Seen((built / "es" / "tasks" / "ants.html").read_text()).links()
-    assert "cards/" not in (built / "tasks" / "bees.html").read_text().replace("--cards cards", "")
-
-
-def test_unreadable_records_are_told_of(results: Path, tmp_path: Path) -> None:
-    import shutil
-
-    copy = shutil.copytree(results, tmp_path / "r")
-    next((copy / "cells" / "ants" / "broken").glob("*/record.json")).write_text("{")
-    done = zoobench_here("site", "build", "--out", tmp_path / "s", "--results", copy, "--languages", "en")
-    assert done.returncode == 0
-    assert "skipped" in done.stderr
-    assert "1 file among the results could not be read" in (tmp_path / "s" / "index.html").read_text()
 
 
 def test_the_method_says_all_there_is_to_rank_by(built: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import html
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..tables import Row
 from .core import Page, Site, Table
 from .wording import Say, say
 
+_PATH = "index.html"
 SHADES = 6
 _NEWS, _DRAWN = 20, 40
 
@@ -58,15 +60,17 @@ class Ranking:
 def paths(site: Site) -> Iterable[str]:
     """Return the one path."""
     del site
-    return ("index.html",)
+    return (_PATH,)
 
 
-def pages(site: Site) -> Iterator[Page]:
-    """Yield the page."""
+def pages(site: Site, wanted: Collection[str]) -> Iterator[Page]:
+    """Yield the page, if it is wanted."""
+    if _PATH not in wanted:
+        return
     lines = heat_map(site.newest)
     rankings = rank_tasks(site)
     yield Page(
-        path="index.html",
+        path=_PATH,
         template="overview.html.jinja",
         title=say("overview.title"),
         section="overview",
@@ -149,6 +153,7 @@ def _ranking(site: Site, modality: str, tasks: Sequence[str]) -> Ranking:
 def _figure(found: Across) -> dict[str, Any]:
     """Return mean ranks with their intervals, best on top; the table beside it holds all of them."""
     count = min(len(found.names), _DRAWN)
+    names = [html.escape(name, quote=False) for name in found.names[:count]]  # plotly reads a little HTML
     mean, low, high = (each[:count] for each in (found.mean_rank, found.low, found.high))
     trace = {
         "type": "scatter",
@@ -156,7 +161,7 @@ def _figure(found: Across) -> dict[str, Any]:
         "x": np.round(mean, 3).tolist(),
         "y": list(range(count)),
         "customdata": np.round(np.stack([low, high, found.win_rate[:count]], axis=1), 3).tolist(),
-        "text": list(found.names[:count]),
+        "text": names,
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -169,13 +174,13 @@ def _figure(found: Across) -> dict[str, Any]:
         "marker": {"size": 9, "color": "#0072b2"},
         "hovertemplate": say("ranks.hover"),
     }
-    names = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": list(found.names[:count])}
+    ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": names}
     return {
         "data": [trace],
         "layout": {
             "height": 90 + 26 * count,
             "xaxis": {"title": {"text": say("ranks.mean_rank")}, "rangemode": "normal"},
-            "yaxis": {**names, "range": [count - 0.5, -0.5], "zeroline": False},
+            "yaxis": {**ticks, "range": [count - 0.5, -0.5], "zeroline": False},
             "hovermode": "closest",
         },
     }

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..elsewhere import Elsewhere, look_elsewhere
+from ..cards import blind_models
+from ..elsewhere import Conversion
 from ..recommend import COSTS, Candidate
-from ..recommend_data import candidates_on, pairs_of, shelf_of
-from ..resampled import UNKNOWN, Shelf
+from ..recommend_data import candidates_on, pairs_of
+from ..resampled import UNKNOWN
 from ..tables import Row
 from .core import Site, Table
 
@@ -18,41 +19,35 @@ NOBODY_KNOWS = 2
 """Of a pair, in two bits, where no resamples tell; see ``assets/recommend.js``."""
 
 
-class Recommender:
-    """Makes the data of each table's form; the results folder is looked at once."""
+def form(site: Site, table: Table) -> dict[str, Any]:
+    """Return what the form of a table is drawn from; empty where no row has a figure."""
+    ranked = [row for row in table.rows if row["rank"] is not None]
+    if not ranked:
+        return {}
+    places = list(dict.fromkeys(place.partition(" (")[0] for place in table.hardware))
+    known = [place for place in places if any(row["hardware"] == place for row in ranked)]
+    pairs = pairs_of(site.shelf, ranked, str(ranked[0]["ranked_by"]))
+    # Rows without a figure stand behind the ranked ones, and say what failed where.
+    found = {place: candidates_on(table.rows, place, site.elsewhere) for place in known}
+    blind = blind_models()
+    return {
+        "names": [_name(row) for row in ranked],
+        "blind": [place for place, row in enumerate(ranked) if row["model"] in blind],
+        "values": [[row["value"], row["low"], row["high"]] for row in ranked],
+        "ties": packed(pairs),
+        "places": [
+            {"hardware": place, "candidates": [_listed(each) for each in candidates], "unmeasured": unmeasured}
+            for place, (candidates, unmeasured) in found.items()
+        ],
+        "errors": {name: _error(site.elsewhere.conversions[name]) for name in COSTS},
+    }
 
-    def __init__(self, site: Site) -> None:
-        self._shelf: Shelf = shelf_of(site.results)
-        every = [row for table in site.tables for row in table.rows]
-        self._elsewhere: Elsewhere = look_elsewhere(site.results, every)
 
-    def form(self, table: Table) -> dict[str, Any]:
-        """Return what the form of a table is drawn from; empty where no row has a figure."""
-        ranked = [row for row in table.rows if row["rank"] is not None]
-        if not ranked:
-            return {}
-        places = list(dict.fromkeys(place.partition(" (")[0] for place in table.hardware))
-        known = [place for place in places if any(row["hardware"] == place for row in ranked)]
-        pairs = pairs_of(self._shelf, ranked, str(ranked[0]["ranked_by"]))
-        # Rows without a figure stand behind the ranked ones, and say what failed where.
-        found = {place: candidates_on(table.rows, place, self._elsewhere) for place in known}
-        return {
-            "names": [_name(row) for row in ranked],
-            "values": [[row["value"], row["low"], row["high"]] for row in ranked],
-            "ties": packed(pairs),
-            "places": [
-                {"hardware": place, "candidates": [_listed(each) for each in candidates], "unmeasured": unmeasured}
-                for place, (candidates, unmeasured) in found.items()
-            ],
-            "errors": {name: self._error(name) for name in COSTS},
-        }
-
-    def _error(self, cost: str) -> list[float] | None:
-        """Return by which factor estimates were wrong: the median and the worst, and on how many pairs."""
-        found = self._elsewhere.conversions[cost]
-        if found.middle is None or found.worst is None:
-            return None
-        return [round(found.middle, 2), round(found.worst, 2), found.pairs]
+def _error(found: Conversion) -> list[float] | None:
+    """Return by which factor estimates were wrong: the median and the worst, and on how many pairs."""
+    if found.middle is None or found.worst is None:
+        return None
+    return [round(found.middle, 2), round(found.worst, 2), found.pairs]
 
 
 def _name(row: Row) -> str:

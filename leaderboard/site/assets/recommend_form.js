@@ -51,6 +51,7 @@ zoobench.ready(() => {
       else if (within === 1) lines.push(say("js.recommend.only"));
       else if (!untold.length) lines.push(say("js.recommend.alone"));
       if (this.here.candidates[recommended[0]][3]) lines.push(say("js.recommend.guess", { hardware: this.here.hardware }));
+      if (known.blind.includes(this.here.candidates[recommended[0]][0])) lines.push(say("js.recommend.blind"));
       if (untold.length) lines.push(say("js.recommend.untold", { count: untold.length }));
       return lines;
     }
