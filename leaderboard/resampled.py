@@ -48,25 +48,23 @@ def tied_pairs(samples: Sequence[np.ndarray | None]) -> np.ndarray:
     row, None where there are none.
     """
     found = np.full((len(samples), len(samples)), UNKNOWN, dtype=np.int8)
-    for place, mine in enumerate(samples):
-        found[place, place] = TIED
-        quick = _with_all(samples[:place], mine)
-        for other in range(place):
-            told = quick[other] if other in quick else _pair(samples[other], mine)
-            found[place, other] = found[other, place] = told
+    np.fill_diagonal(found, TIED)
+    for places in _alike(samples):
+        together = np.array([samples[place] for place in places])
+        for number, place in enumerate(places):
+            found[place, places[:number]] = found[places[:number], place] = _quick(together[:number] - together[number])
+    for place, other in np.argwhere(np.tril(found == UNKNOWN)).tolist():
+        found[place, other] = found[other, place] = _pair(samples[other], samples[place])
     return found
 
 
-def _with_all(others: Sequence[np.ndarray | None], mine: np.ndarray | None) -> dict[int, int]:
-    """Return what counting signs says of a row with others, by their places; those that it leaves open are left out."""
-    if mine is None or mine.size < 2:
-        return {}
-    alike = {place: each for place, each in enumerate(others) if each is not None and each.shape == mine.shape}
-    if not alike:
-        return {}
-    apart = np.array(list(alike.values())) - mine
-    told = np.where(np.isfinite(apart).all(axis=1), _quick(apart), UNKNOWN)
-    return {place: int(each) for place, each in zip(alike, told, strict=True) if each != UNKNOWN}
+def _alike(samples: Sequence[np.ndarray | None]) -> list[list[int]]:
+    """Return the places of the rows whose resamples are as many and all defined, together: signs tell most of these."""
+    found: dict[int, list[int]] = {}
+    for place, each in enumerate(samples):
+        if each is not None and each.size > 1 and np.isfinite(each).all():
+            found.setdefault(each.size, []).append(place)
+    return list(found.values())
 
 
 def _quick(apart: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ _log = logging.getLogger("zoobench.serve")
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """A look at the results folder.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,10 +54,13 @@ def add_pages(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_page(app: FastAPI, desk: Desk, path: str, language: str) -> None:
-    async def page() -> HTMLResponse:
-        catalogue = await desk.folder.now()
+    @lru_cache(1)  # to compile the templates takes a while, which nobody else may wait for each time
+    def written(catalogue: Catalogue) -> str:
         made = _try_page(catalogue) if path == TRY else _docs_page(app.openapi(), desk)
-        return HTMLResponse(_writer(catalogue).html(made, language, words(language)))
+        return _writer(catalogue).html(made, language, words(language))
+
+    async def page() -> HTMLResponse:
+        return HTMLResponse(await asyncio.to_thread(written, await desk.folder.now()))
 
     app.add_api_route(_address(path, language), page, include_in_schema=False)
 

@@ -18,6 +18,7 @@ from .wording import Say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...zoo.core import ModelCard
     from ..elsewhere import Elsewhere
     from ..frame import Board
     from ..resampled import Shelf
@@ -174,6 +175,13 @@ class Site:
         return look_elsewhere(self.results, [row for table in self.tables for row in table.rows])
 
     @cached_property
+    def cards_of_models(self) -> Mapping[str, ModelCard]:
+        """The cards of the models that are registered here, which those of an ensemble or a plug-in are not."""
+        from ..cards import model_cards
+
+        return model_cards()
+
+    @cached_property
     def truths(self) -> TruthsHere:
         """The targets of the tasks that are prepared on this machine."""
         from .evidence import TruthsHere
@@ -182,7 +190,7 @@ class Site:
 
     def share(self) -> None:
         """Read what many pages need: processes that are forked after that read it no more."""
-        _ = self.shelf, self.thinned, self.elsewhere, self.models
+        _ = self.shelf, self.thinned, self.elsewhere, self.models, self.cards_of_models
 
 
 def model_path(model: str) -> str:

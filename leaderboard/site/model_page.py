@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2.utils import htmlsafe_json_dumps
 
 from ...benchmarks.metrics import METRICS
-from ...benchmarks.plan import card_of
 from ...benchmarks.predict import best_of
 from ...benchmarks.record import ENSEMBLES
 from ...benchmarks.store import Stored, read_record
-from ...datasets.support.errors import UserError
 from ..cards import card_of_task
 from ..index import index_folder
 from ..tables import Row
@@ -23,9 +21,6 @@ from .evidence import Evidence, Missing
 from .model_parts import POLICY_METRICS, Part
 from .names import file_name
 from .wording import say
-
-if TYPE_CHECKING:
-    from ...zoo.core import ModelCard
 
 FIGURES = "figures"
 """The folder of the index that holds what was computed of each model's cells."""
@@ -71,7 +66,7 @@ def _page(site: Site, model: str, rows: Sequence[tuple[Table, Row]], parts: Sequ
         title=say("model.title", model=model),
         values={
             "model": model,
-            "card": _card(model),
+            "card": site.cards_of_models.get(model),
             "ensemble": model in ENSEMBLES,
             "metrics": METRICS,
             "rows": rows,
@@ -90,14 +85,6 @@ def _page(site: Site, model: str, rows: Sequence[tuple[Table, Row]], parts: Sequ
 
 def _dumps(value: Any, **_: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
-def _card(model: str) -> ModelCard | None:
-    """Return the model's card; None of an ensemble, and of one whose plug-in is not at hand."""
-    try:
-        return card_of(model)
-    except UserError:
-        return None
 
 
 def _task_citations(parts: Sequence[Part]) -> dict[str, str]:

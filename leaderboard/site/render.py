@@ -65,6 +65,7 @@ class Writer:
         self._languages = languages
         self._environment = environment(*templates)
         self._templates: dict[str, Template] = {}
+        self._said: dict[int, Markup] = {}
 
     def place(self, path: str, language: str) -> str:
         """Return where a page of a language stands below the root of the site."""
@@ -86,9 +87,16 @@ class Writer:
             languages=others,
             names={each: words_of(each)("language.name") for each in self._languages},
             scripts=[*(["charts.js"] if charts else []), *page.scripts],
-            blocks={"words": words.for_scripts(), "data": page.data, "figures": page.figures},
+            said=self._for_scripts(words),
+            blocks={"data": page.data, "figures": page.figures},
             **page.values,
         )
+
+    def _for_scripts(self, words: Words) -> Markup:
+        """Return the words that scripts say as JSON, which is the same on all pages of a language."""
+        if id(words) not in self._said:
+            self._said[id(words)] = htmlsafe_json_dumps(words.for_scripts(), dumps=_dumps(words))
+        return self._said[id(words)]
 
     def _tools(self, words: Words, at: str) -> dict[str, Any]:
         def href(path: str) -> str:
