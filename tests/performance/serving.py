@@ -20,6 +20,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -42,6 +45,20 @@ ASKED = 1.3
 Post = Callable[[bytes], Awaitable[None]]
 
 
+class Place(NamedTuple):
+    """A running server."""
+
+    host: str
+    port: int
+    pid: int
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the processor that it has taken."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
+
+
 def prepare(results: Path, models: Sequence[str]) -> None:
     from zoobench.benchmarks import run
 
@@ -57,9 +74,9 @@ def questions(model: str, count: int = 512) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def server(results: Path, *words: str) -> Iterator[tuple[str, int]]:
+def server(results: Path, *words: str) -> Iterator[Place]:
     with running(Stored(results, ()), *words) as made:
-        yield "127.0.0.1", made.port
+        yield Place("127.0.0.1", made.port, made.process.pid)
 
 
 @contextlib.asynccontextmanager
@@ -96,14 +113,14 @@ async def httpx_client(host: str, port: int):
 CLIENT = {"plain": plain, "httpx": httpx_client}
 
 
-async def load(place: tuple[str, int], bodies: Sequence[bytes], clients: int, seconds: float, kind: str) -> list[float]:
+async def load(place: Place, bodies: Sequence[bytes], clients: int, seconds: float, kind: str) -> list[float]:
     """Return the seconds that requests of `clients`, each making one after another, took: of those answered in time."""
     found: list[float] = []
     begin = time.perf_counter() + WARM_UP_S
     end = begin + seconds
 
     async def one(number: int) -> None:
-        async with CLIENT[kind](*place) as post:
+        async with CLIENT[kind](*place[:2]) as post:
             at = number * 17
             while (start := time.perf_counter()) < end:
                 await post(bodies[at % len(bodies)])
@@ -119,17 +136,18 @@ async def load(place: tuple[str, int], bodies: Sequence[bytes], clients: int, se
     return found
 
 
-def warm(place: tuple[str, int], model: str, told: argparse.Namespace) -> None:
+def warm(place: Place, model: str, told: argparse.Namespace) -> None:
     """Have a model loaded."""
+    (body,) = questions(model, 1)
 
     async def one() -> None:
-        async with CLIENT[told.client](*place) as post:
-            await post(questions(model, 1)[0])
+        async with CLIENT[told.client](*place[:2]) as post:
+            await post(body)
 
     asyncio.run(one())
 
 
-def measured(place: tuple[str, int], model: str, clients: int, told: argparse.Namespace) -> list[float]:
+def measured(place: Place, model: str, clients: int, told: argparse.Namespace) -> list[float]:
     bodies = questions(model)
     return asyncio.run(load(place, bodies, clients, told.seconds, told.client))
 
@@ -156,15 +174,21 @@ def batching(results: Path, told: argparse.Namespace) -> list[Figure]:
     most, figures = max(CLIENTS), []
     with server(results) as joined, server(results, "--batch", "1") as alone:
         for model in (name for name in told.model if name in ENCODERS):
-            rates: dict[tuple[str, int], list[float]] = {joined: [], alone: []}
+            rates: dict[Place, list[float]] = {joined: [], alone: []}
             for place in rates:
                 warm(place, model, told)
+            busy = dict.fromkeys(rates, 0.0)
             for _ in range(told.rounds):
                 for place, found in rates.items():
+                    before = place.spent
                     found.append(len(measured(place, model, most, told)) / told.seconds)
+                    busy[place] += place.spent - before
             first, second = (statistics.median(found) for found in rates.values())
             turns = [one / other for one, other in zip(*rates.values(), strict=True)]
-            how = f"{first:.1f} / {second:.1f} requests/s, turns {min(turns):.2f} to {max(turns):.2f}"
+            # Other work on the machine changes both, but hardly this.
+            each = [sum(rates[place]) / busy[place] for place in rates]
+            how = f"{first:.1f} / {second:.1f} requests/s, turns {min(turns):.2f} to {max(turns):.2f}, "
+            how += f"for the same seconds of the processor {each[0] / each[1]:.2f}"
             figures.append(Figure(f"{model}, {most} clients: joined / one by one", first / second, ASKED, how))
             show(figures[-1])
     return figures
