@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -11,8 +12,9 @@ from string import Formatter
 
 import numpy as np
 import pytest
+from zoobench.benchmarks.metrics import score
 from zoobench.benchmarks.paired import differences
-from zoobench.leaderboard.site import compare_page, core, overview, task_page
+from zoobench.leaderboard.site import compare_page, core, method_page, overview, task_page
 from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.names import file_name
 from zoobench.leaderboard.site.wording import Words, languages, say, words_of
@@ -260,6 +262,16 @@ def test_a_page_of_comparisons_keeps_to_its_budget(site: core.Site) -> None:
     assert compare_page.fitting(table, [held] * 3) == (["f1_macro", "f1_micro", "hamming_loss", "exact_match"], 3)
     assert compare_page.fitting(table, [held] * 600)[1] < 600
     assert compare_page.fitting(table, [None, None]) == ([], 2)
+
+
+def test_metrics_of_one_formula_are_one_figure() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((200, 5)) < 0.3).astype(np.uint8)
+    answers = np.clip(rng.normal(0.3 + 0.3 * truth, 0.2), 0, 1).astype(np.float32)
+    found = score("multilabel", truth, answers, (answers >= 0.5).astype(np.uint8)).values
+    for (one, formula), (other, its) in itertools.combinations(method_page.FORMULAS.items(), 2):
+        assert formula != its or found[one] == pytest.approx(found[other]), (one, other)
+    assert found["accuracy"] == pytest.approx(1 - found["hamming_loss"])
 
 
 def test_the_method_says_all_there_is_to_rank_by(built: Path) -> None:

@@ -31,11 +31,11 @@ FORMULAS = {
     "average_precision_micro": "Σₖ (Rₖ - Rₖ₋₁) Pₖ",
     "hamming_loss": "(ΣFP + ΣFN) / (N L)",
     "exact_match": "1/N Σᵢ [ŷᵢ = yᵢ]",
-    "label_ranking_average_precision": "1/N Σᵢ 1/|yᵢ| Σₗ∈yᵢ |{k ∈ yᵢ: pₖ ≥ pₗ}| / |{k: pₖ ≥ pₗ}|",
+    "label_ranking_average_precision": "1/N Σᵢ 1/|yᵢ| Σₗ∈yᵢ |{k ∈ yᵢ: pₖ ≥ pₗ}| / |{k: pₖ ≥ pₗ}|; |yᵢ| = 0: 1",
     "brier": "1/(N L) Σ (p - y)²",
     "log_loss": "-1/(N L) Σ ln P(y)",
     "expected_calibration_error": "Σᵦ nᵦ/n |meanᵦ(p) - meanᵦ(y)|",
-    "accuracy": "1/N Σᵢ [ŷᵢ = yᵢ]",
+    "accuracy": "(ΣTP + ΣTN) / (N L)",
     "balanced_accuracy": _MEAN + "(TPₗ / (TPₗ + FNₗ) + TNₗ / (TNₗ + FPₗ)) / 2",
 }
 """Of several labels a row; where a row has one class they are the same one against the rest, but for those below."""
@@ -44,6 +44,7 @@ OF_CLASSES = {
     "hamming_loss": "1 - 1/N Σᵢ [ŷᵢ = yᵢ]",
     "brier": "1/N Σᵢ Σₗ (p - y)²",
     "log_loss": "-1/N Σᵢ ln pᵢ(yᵢ)",
+    "accuracy": "1/N Σᵢ [ŷᵢ = yᵢ]",
     "balanced_accuracy": _MEAN + "TPₗ / (TPₗ + FNₗ)",
 }
 """What one class a row makes of them."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 PRODUCT_SECONDS = 3.0
 """For so long the best of the matrix products is looked for: some come while nothing else runs."""
 

@@ -32,9 +32,14 @@
   // Powers of ten; within two decades, where those would leave the axis bare, 2 and 5 times them as well.
   const ticks = (costs) => {
     const steps = Math.max(...costs) < 100 * Math.min(...costs) ? [1, 2, 5] : [1];
-    const values = [];
-    for (let power = -9; power < 15; power += 1) values.push(...steps.map((step) => step * 10 ** power));
-    return { tickvals: values, ticktext: values.map((value) => value.toLocaleString(zoobench.language, { maximumSignificantDigits: 3 })) };
+    const each = (digits) => Array.from({ length: 24 }, (_, power) => digits.map((digit) => digit * 10 ** (power - 9))).flat();
+    const values = each(steps);
+    // By itself plotly sets as many minor ticks to each unit of the last decade as to the first.
+    return {
+      tickvals: values,
+      ticktext: values.map((value) => value.toLocaleString(zoobench.language, { maximumSignificantDigits: 3 })),
+      minor: { ticks: "outside", tickmode: "array", tickvals: each([1, 2, 3, 4, 5, 6, 7, 8, 9]) },
+    };
   };
   const bounds = (row) => (row[field.low] === null ? "" : ` [${number(row[field.low], 3)}; ${number(row[field.high], 3)}]`);
 
@@ -92,7 +97,6 @@
           title: { text: escaped(cost.selectedOptions[0].textContent) + say("js.pareto.log") },
           tickmode: "array",
           ...ticks(rows.map((row) => row[by])),
-          minor: { ticks: "outside" },
         },
         yaxis: { title: { text: escaped(data.metric) } },
       },
