@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..datasets.core import Fold, Kind, Task
-from ..datasets.layout import PUBLIC, load_ids, load_training
-from ..datasets.prepare import Prepared, prepare
+from ..datasets.prepare import prepare
 from ..datasets.support.errors import UserError
 from ..datasets.support.files import sha256_file
+from ..datasets.truth import Truth, data_here, find_shipped
 from .scoring import refuse
 from .store import PROBABILITIES, Stored
 
 if TYPE_CHECKING:
     from .record import Record
 
+_log = logging.getLogger(__name__)
 STORED: tuple[Fold, ...] = ("validation", "test")
 """The folds whose probabilities are kept."""
 
@@ -101,20 +103,26 @@ def read_answers(stored: Stored) -> Mapping[Fold, Answered]:
     return read_file(path, record.kind, record.labels, record.files.get(PROBABILITIES, ""), again(record))
 
 
-def prepared_as(task: Task, record: Record) -> Prepared:
-    """Return the prepared task that a record was scored on.
+def truth_as(task: Task, record: Record) -> Truth:
+    """Return what is true of the rows that a record was scored on: by the task's data, else as zoobench ships it.
 
     Raises
     ------
     UserError, UnavailableError
-        If the task's data are not on this machine and cannot be had, or are others than the record's.
+        If the task's data are not on this machine and cannot be had, or are others than the record's, and zoobench does
+        not ship what is true of these.
     """
-    name = record.task_name
-    prepared = prepare(task, record.protocol)
+    name, card = record.task_name, task.card.under(record.protocol)
+    kept = find_shipped(name, record.data_fingerprint, record.split_sha256)
+    kept = kept if kept and kept.fits(card) else None
+    truth = kept if kept and not data_here(task) else Truth.of(prepare(task, record.protocol))
+    if kept and (truth is kept or truth.fingerprint != kept.fingerprint):
+        _log.warning("%s: the data of its records are not here: taken are the targets that zoobench ships", name)
+        truth = kept
     for what, here, there in (
-        ("data", prepared.fingerprint, record.data_fingerprint),
-        ("folds", prepared.split_sha256, record.split_sha256),
-        ("labels", list(task.card.under(record.protocol).labels), record.labels),
+        ("data", truth.fingerprint, record.data_fingerprint),
+        ("folds", truth.split_sha256, record.split_sha256),
+        ("labels", list(card.labels), record.labels),
     ):
         if here != there:
             told = "" if what == "labels" else f" ({there[:8]}…, here {here[:8]}…)"
@@ -122,7 +130,7 @@ def prepared_as(task: Task, record: Record) -> Prepared:
                 f"the records of {name} are of other {what} than this machine has{told}: `zoobench run --task {name}` "
                 f"measures on these, or set ZOOBENCH_DATA to those"
             )
-    return prepared
+    return truth
 
 
 def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> Mapping[Fold, Rows]:
@@ -138,29 +146,17 @@ def read_rows(stored: Stored, task: Task, on_prepare: Callable[[str], None]) -> 
     Raises
     ------
     UserError, UnavailableError
-        As `read_answers` and `prepared_as` do.
+        As `read_answers` and `truth_as` do.
     """
     answers = read_answers(stored)
     on_prepare(stored.record.task_name)
-    return beside(stored, answers, truths_of(prepared_as(task, stored.record)))
+    return beside(stored, answers, truth_as(task, stored.record))
 
 
-Truths = Mapping[Fold, tuple[np.ndarray, np.ndarray]]
-"""By fold: (n,) ids, and targets as `Rows` has them."""
-
-
-def truths_of(prepared: Prepared) -> Truths:
-    """Return ids and targets of the folds whose probabilities are kept."""
-    public, test = prepared.folder / PUBLIC, prepared.sealed_test()
-    return {
-        "validation": (load_ids(public, "validation"), load_training(public, "validation")[1]),
-        "test": (test.ids, test.targets),
-    }
-
-
-def beside(stored: Stored, answers: Mapping[Fold, Answered], truths: Truths) -> Mapping[Fold, Rows]:
+def beside(stored: Stored, answers: Mapping[Fold, Answered], truth: Truth) -> Mapping[Fold, Rows]:
     """Return answers beside what is true, by fold; UserError where they are of other rows."""
-    return {fold: Rows(ids, rows_of(stored, answers[fold], ids), targets) for fold, (ids, targets) in truths.items()}
+    targets = truth.targets
+    return {fold: Rows(ids, rows_of(stored, answers[fold], ids), targets[fold]) for fold, ids in truth.ids.items()}
 
 
 def rows_of(stored: Stored, answered: Answered, ids: np.ndarray) -> np.ndarray:

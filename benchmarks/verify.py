@@ -13,14 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..datasets import own
 from ..datasets.core import Fold, TaskCard
-from ..datasets.layout import PUBLIC, SealedTest, load_ids, load_training
-from ..datasets.prepare import Prepared, prepare
 from ..datasets.support.errors import UnavailableError, UserError
-from ..zoo.core import split_name
+from ..datasets.truth import Truth
 from .cell import Cell, record_key
 from .findings import Finding, differences
+from .known import SHIPPED, Known
 from .links import link_on_way, no_own_files
 from .metrics import METRIC_VERSION
 from .plan import card_of
@@ -71,33 +69,12 @@ class Verified:
         return "refused" if self.findings else "missing" if self.reason else "verified"
 
 
-@dataclass(frozen=True)
-class Truth:
-    """A task as it is here: ids and targets of the validation and test rows by fold."""
-
-    card: TaskCard
-    prepared: Prepared
-    test: SealedTest
-    ids: Mapping[Fold, np.ndarray]
-    targets: Mapping[Fold, np.ndarray]
-
-    @classmethod
-    def of(cls, name: str) -> Truth:
-        """Prepare the task `name@protocol`; UserError or UnavailableError where it cannot be had."""
-        base, protocol = split_name(name)
-        task = own.task_of(base)
-        card, prepared = task.card.under(protocol), prepare(task, protocol)
-        public, test = prepared.folder / PUBLIC, prepared.sealed_test()
-        ids: dict[Fold, np.ndarray] = {"validation": load_ids(public, "validation"), "test": test.ids}
-        targets: dict[Fold, np.ndarray] = {"validation": load_training(public, "validation")[1], "test": test.targets}
-        return cls(card, prepared, test, ids, targets)
-
-
 @dataclass
 class _Look:
     """What was seen of one record so far."""
 
     stored: Stored
+    card: TaskCard
     truth: Truth
     results: Results
     findings: list[Finding] = field(default_factory=list)
@@ -112,7 +89,7 @@ class _Look:
 
 def verify_records(results: Results, paths: Iterable[Path]) -> Iterator[Verified]:
     """Yield what came of each record; those of one task come together, so that it is prepared once."""
-    truth: tuple[str, Truth | str] = ("", "")
+    known: tuple[str, Known | str] = ("", "")
     for path in sorted(paths):
         task, model, key = path.parts[-4:-1]
         if linked := list(_linked(path, results.root)):
@@ -127,15 +104,22 @@ def verify_records(results: Results, paths: Iterable[Path]) -> Iterator[Verified
         if wrong := (*_identity(stored), *_not_own(stored.attempt, stored.attempt.parent)):
             yield Verified(path, task, model, key, wrong)
             continue
-        if truth[0] != task:
-            truth = (task, _truth(task))
-        known = truth[1]
-        if isinstance(known, str):
-            yield Verified(path, task, model, key, reason=known)
-            continue
-        look = _Look(stored, known, results)
-        _examine(look)
-        yield Verified(path, task, model, key, tuple(look.findings), tuple(look.remarks))
+        if known[0] != task:
+            known = (task, _known(task))
+        yield _verified(stored, known[1], results)
+
+
+def _verified(stored: Stored, known: Known | str, results: Results) -> Verified:
+    """Return what comes of a record of a task that is known, or why it is not."""
+    task, model, key = stored.path.parts[-4:-1]
+    truth = known if isinstance(known, str) else known.of_record(stored.record)
+    if isinstance(known, str) or isinstance(truth, str):
+        return Verified(stored.path, task, model, key, reason=str(truth))
+    look = _Look(stored, known.card, truth, results, list(known.wrong))
+    if truth is not known.here:
+        look.remarks.append(f"{known.absent or 'the data here are others'}: {SHIPPED}")
+    _examine(look)
+    return Verified(stored.path, task, model, key, tuple(look.findings), tuple(look.remarks))
 
 
 def verify_studies(results: Results, tasks: Sequence[str]) -> Iterator[Verified]:
@@ -161,10 +145,10 @@ def _not_own(folder: Path, above: Path) -> Iterator[Finding]:
         yield Finding(str(path.relative_to(above)), "a file or folder of its own", found)
 
 
-def _truth(task: str) -> Truth | str:
-    """Return a task as it is here, or why it is not."""
+def _known(task: str) -> Known | str:
+    """Return what is known of a task here, or why nothing is."""
     try:
-        return Truth.of(task)
+        return Known.of(task)
     except (UserError, UnavailableError) as error:
         return str(error)
 
@@ -242,18 +226,18 @@ def _check_files(look: _Look) -> bool:
 
 def _check_task(look: _Look) -> bool:
     """Compare what a record says of its task with the task as it is here; return whether its rows are the same."""
-    record, card, prepared = look.stored.record, look.truth.card, look.truth.prepared
+    record, card, truth = look.stored.record, look.card, look.truth
     same = [
         look.same("version of the task", card.version, record.task_version),
         look.same("kind of the task", card.kind, record.kind),
         look.same("primary metric", card.primary_metric, record.primary_metric),
-        look.same("data fingerprint", prepared.fingerprint, record.data_fingerprint),
-        look.same("SHA-256 of the folds", prepared.split_sha256, record.split_sha256),
+        look.same("data fingerprint", truth.fingerprint, record.data_fingerprint),
+        look.same("SHA-256 of the folds", truth.split_sha256, record.split_sha256),
         look.same("labels", list(card.labels), record.labels),
     ]
-    counted = {fold: prepared.rows[fold] for fold in STORED}
+    counted = {fold: truth.rows[fold] for fold in STORED}
     if record.fraction == 1:
-        counted["train"] = prepared.rows["train"]
+        counted["train"] = truth.rows["train"]
     same.append(look.same("rows", counted, {fold: record.rows.get(fold) for fold in counted}))
     return all(same)
 
@@ -283,7 +267,7 @@ def _answers(look: _Look) -> Mapping[Fold, Answered] | None:
 
 def _check_scores(look: _Look, answers: Mapping[Fold, Answered]) -> None:
     """Score the probabilities again and compare every figure that a record holds of them."""
-    record, truth, card = look.stored.record, look.truth, look.truth.card
+    record, truth, card = look.stored.record, look.truth, look.card
     found: dict[Fold, np.ndarray] = {fold: answers[fold].probabilities for fold in STORED}
     test = truth.test
     scored = evaluate(card.kind, card.labels, card.primary_metric, truth.targets, found, test.groups, test.subsets)

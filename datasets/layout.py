@@ -81,7 +81,7 @@ def load_training(folder: Path, fold: Fold) -> tuple[Any, np.ndarray]:
     if fold not in ("train", "validation"):
         raise ValueError(f"fold {fold!r} has no public targets: ask for 'train' or 'validation'")
     table = _read_table(folder / f"{fold}.parquet")
-    return _inputs(folder, table), _targets(table)
+    return _inputs(folder, table), targets_in(table)
 
 
 def load_ids(folder: Path, fold: Fold) -> np.ndarray:
@@ -96,7 +96,7 @@ def load_test_inputs(folder: Path) -> Any:
 
 def read_sealed(folder: Path) -> SealedTest:
     """Return ids, groups, targets and subsets of the test rows of the prepared task in `folder`."""
-    content = _mask((folder / SEALED).read_bytes())
+    content = mask((folder / SEALED).read_bytes())
     with np.load(io.BytesIO(content), allow_pickle=False) as kept:
         subsets = {name.partition(":")[2]: kept[name] for name in kept.files if name.startswith("subset:")}
         return SealedTest(kept["id"].astype(object), kept["group"], kept["target"], subsets)
@@ -142,7 +142,7 @@ def _write_sealed(path: Path, examples: Examples, dealt: np.ndarray, test: np.nd
         target=examples.targets[test],
         **{f"subset:{name}": mask for name, mask in subsets.items() if 0 < mask.sum() < len(mask)},
     )
-    path.write_bytes(_mask(content.getvalue()))
+    path.write_bytes(mask(content.getvalue()))
 
 
 def _subsets(examples: Examples, dealt: np.ndarray) -> dict[str, np.ndarray]:
@@ -162,7 +162,7 @@ def _table(tabular: tuple[str, ...], examples: Examples) -> pa.Table:
     columns = {
         "id": pa.array(examples.ids.astype(str).tolist(), pa.string()),
         "input": pa.array(examples.inputs.astype(np.int64)) if images else pa.array(examples.inputs, pa.string()),
-        "target": _target_column(examples.targets),
+        "target": target_column(examples.targets),
     }
     for name, values in examples.columns.items():
         columns[_COLUMN + name] = pa.array(values.tolist(), pa.string() if values.dtype == object else None)
@@ -180,7 +180,7 @@ def _inputs(folder: Path, table: pa.Table) -> Any:
     return Images(pixels, table["input"].to_numpy(), tabular, names)
 
 
-def _mask(content: bytes) -> bytes:
+def mask(content: bytes) -> bytes:
     """Mask, or unmask, bytes: a model that comes by the file without Python's `open` still reads no label.
 
     It keeps out whoever looks around, not whoever takes this function: that would be fraud, and shows in its source.
@@ -189,7 +189,8 @@ def _mask(content: bytes) -> bytes:
     return (np.frombuffer(content, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
 
 
-def _target_column(targets: np.ndarray) -> pa.Array:
+def target_column(targets: np.ndarray) -> pa.Array:
+    """Return targets, (n, labels) uint8 or (n,) int64, as a column of a Parquet file."""
     import pyarrow as pa
 
     if targets.ndim == 1:
@@ -198,7 +199,8 @@ def _target_column(targets: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, targets.shape[1])
 
 
-def _targets(table: pa.Table) -> np.ndarray:
+def targets_in(table: pa.Table) -> np.ndarray:
+    """Return the targets that `target_column` made the column "target" of."""
     column = table["target"].combine_chunks()
     width = getattr(column.type, "list_size", 0)
     return column.flatten().to_numpy().reshape(-1, width) if width else column.to_numpy()

@@ -73,7 +73,7 @@ def compared(
         If nothing answers to a name, the entrants do not compare, or the task's targets cannot be had.
     """
     from ..benchmarks.comparison import LEAST_RESAMPLES, MOST_RESAMPLES, agreed_policy, compare_entrants
-    from ..benchmarks.rows import prepared_as
+    from ..benchmarks.rows import truth_as
     from ..datasets import own
     from ..zoo.core import split_name
     from .comparisons import exact
@@ -95,6 +95,6 @@ def compared(
     policy = agreed_policy(entrants, policy)
     record = entrants[0].record
     with working(f"preparing task {task}"):
-        test = prepared_as(entry, record).sealed_test()
+        test = truth_as(entry, record).test
     chosen = () if ALL in metrics else metrics or (record.primary_metric, exact(record.kind))
     return compare_entrants(entrants, test, chosen, policy, resamples), problems

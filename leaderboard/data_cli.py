@@ -1,11 +1,11 @@
-"""`zoobench data`: which data there are, their preparation, their audit and their report."""
+"""`zoobench data`: which data there are, their preparation, their audit, their report, and what is true of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -55,6 +55,35 @@ def prepare(
     warn(f"preparing {_name(task, protocol)} …")
     prepared = prepare_task(task, protocol)
     _show(prepared_mapping(prepared), prepared_view(prepared), as_json)
+
+
+@data_app.command()
+def truth(
+    subjects: Annotated[
+        list[str], typer.Argument(metavar="TASK[@PROTOCOL] ...", help="Tasks, or a .toml of your own.")
+    ],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="Where they go (default: beside the folds that zoobench ships)."),
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Write ids and targets of the validation and test rows, so that results are verified where the data are not.
+
+    One small masked file a task, without texts and pixels, to be committed. Refused where the data are not the
+    published ones that the card knows. Look at the licence before you share labels.
+    """
+    from ..datasets import folds
+    from ..datasets.truth import truth_of, write_truth
+
+    for subject in subjects:
+        task, protocol = _subject(subject, plugin)
+        warn(f"preparing {_name(task, protocol)} …")
+        found = truth_of(task, protocol)
+        path = write_truth(found, out or folds.SPLITS)
+        rows = ", ".join(f"{found.rows[fold]:,} {fold}" for fold in found.ids)
+        told = f"{rows} rows of {found.name}, data {found.fingerprint[:12]}…, {path.stat().st_size:,} bytes"
+        typer.echo(f"wrote {path}: {told}; licence of the data: {task.card.licence}")
 
 
 @data_app.command()

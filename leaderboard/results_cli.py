@@ -34,15 +34,15 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The results folder; it is only read.")],
     task: Task = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Exit with 0 also where data of a task are not on this machine.")
+        bool, typer.Option("--allow-missing", help="Exit with 0 also where no data and no targets of a task are here.")
     ] = False,
     plugin: Plugins = None,
     format: AsText = "table",
 ) -> None:
     """Score every record again from its probabilities and the folds, and refuse what does not come out the same.
 
-    A study that holds links is refused as well. Exit status 1 where anything is refused, 2 where the data of a task are
-    not on this machine.
+    Where the data of a task are not on this machine, by the ids and targets that zoobench ships. A study that holds
+    links is refused as well. Exit status 1 where anything is refused, 2 where a task has neither here.
     """
     from ..benchmarks.store import Results
     from ..benchmarks.verify import chosen_paths, verify_records, verify_studies

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import ArrowInvalid
 from zoobench.benchmarks import run
 from zoobench.benchmarks.store import Results, read_record
+from zoobench.datasets import folds
 from zoobench.datasets.core import TASKS
 from zoobench.datasets.fetch import raw_folders
 from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.registry import import_plugin
 from zoobench.datasets.tasks import openi_reports
+from zoobench.datasets.truth import read_truth
 
 from .conftest import write_models
 
@@ -137,6 +140,25 @@ def test_a_program_that_reads_the_sealed_file_sees_no_target(tiny: Path, truth: 
     assert counts.max() < 6 * counts.mean(), "masked bytes are spread evenly"
 
 
+def test_the_targets_that_zoobench_ships_are_sealed(tmp_path: Path, tiny: Path) -> None:
+    """Arrow opens files without Python's `open`, and sees masked bytes; whoever unmasks them was seen to open them."""
+    shipped = next(folds.SPLITS.glob("openi-reports.*.masked"))
+    with pytest.raises(ArrowInvalid):
+        pq.read_table(shipped)
+    truth = read_truth(shipped)
+    assert truth.ids["test"][0].encode() not in shipped.read_bytes()
+    body = "def fit(self, X, y):\n    try:\n        read_truth(shipped)\n    except Exception:\n        pass\n    return self\n"
+    begin = (
+        f"from pathlib import Path\nfrom zoobench.datasets.truth import read_truth\nshipped = Path({str(shipped)!r})\n"
+    )
+    body += "def predict_proba(self, X):\n    return self.half(X)\n"
+    plugin = write_models(tmp_path / "unmasking.py", {"unmasking": body})
+    plugin.write_text(begin + plugin.read_text())
+    frame = run(task="tiny", model="unmasking", plugin=[tiny, plugin], results=tmp_path / "r", quiet=True)
+    assert frame.status.item() == "failed", "also where the model swallows the refusal"
+    assert f"{shipped.name}, which holds test targets" in frame.reason.item()
+
+
 def test_raw_files_of_all_tasks_are_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LitCoin's files hold BioRED's targets, and NIH's metadata ChestMNIST's."""
     monkeypatch.setenv("ZOOBENCH_DATA", str(tmp_path))
@@ -206,7 +228,6 @@ def test_planted_test_targets_move_nothing_but_the_score(tmp_path: Path, tiny: P
     assert module.examples("multilabel") is not None
     # The same folds for both: computed folds would follow the targets.
     from zoobench.benchmarks.options import load_plugin
-    from zoobench.datasets import folds
 
     load_plugin(turned)
     plain = prepare(TASKS.get("tiny"))

@@ -14,9 +14,10 @@ import pytest
 from sklearn import metrics as sk
 from zoobench.benchmarks import run
 from zoobench.benchmarks.record import Record
-from zoobench.benchmarks.rows import Rows, read_answers, truths_of
+from zoobench.benchmarks.rows import Rows, beside, read_answers
 from zoobench.benchmarks.store import PROBABILITIES, Stored, read_record
 from zoobench.datasets.prepare import find_prepared
+from zoobench.datasets.truth import Truth
 from zoobench.leaderboard.site.build import build_site
 from zoobench.leaderboard.site.evidence import DRAWN, Evidence, Missing, TruthsHere, held_against
 from zoobench.leaderboard.site.model_parts import best_trials
@@ -68,8 +69,8 @@ def truth_and_scores(stored: Stored) -> tuple[np.ndarray, np.ndarray]:
     record = stored.record
     prepared = find_prepared(record.task_name, record.data_fingerprint, record.split_sha256)
     assert prepared is not None
-    ids, targets = truths_of(prepared)["test"]
-    scores = read_answers(stored)["test"].in_order(ids)
+    truth = Truth.of(prepared)
+    targets, scores = truth.targets["test"], read_answers(stored)["test"].in_order(truth.ids["test"])
     assert scores is not None
     return (targets.astype(bool) if targets.ndim == 2 else np.eye(scores.shape[1], dtype=bool)[targets]), scores
 
@@ -160,11 +161,7 @@ def test_a_record_that_claims_other_counts_draws_nothing(results: Path) -> None:
         record = stored.record
         prepared = find_prepared(record.task_name, record.data_fingerprint, record.split_sha256)
         assert prepared is not None
-        answers = read_answers(stored)
-        rows = {
-            fold: Rows(ids, answers[fold].in_order(ids), targets)
-            for fold, (ids, targets) in truths_of(prepared).items()
-        }  # type: ignore[arg-type]
+        rows = beside(stored, read_answers(stored), Truth.of(prepared))
         assert not isinstance(held_against(record, rows), Missing)
         told = json.loads(record.model_dump_json())
         told["test"][record.policy]["confusion"][0][0] += 1

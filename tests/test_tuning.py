@@ -162,11 +162,11 @@ def test_test_labels_move_no_trial(tunable: Path, tmp_path: Path, monkeypatch: p
     asked = {"trials": 6, "set": {"nap": 0.001}}
     plain = tune(tunable, tmp_path / "plain", **asked)
     [sealed] = (tmp_path / "cache" / "tasks" / "searched").glob(f"*/{layout.SEALED}")
-    with np.load(io.BytesIO(layout._mask(sealed.read_bytes()))) as kept:
+    with np.load(io.BytesIO(layout.mask(sealed.read_bytes()))) as kept:
         turned = {name: 1 - kept[name] if name == "target" else kept[name] for name in kept.files}
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **turned)
-    sealed.write_bytes(layout._mask(content.getvalue()))
+    sealed.write_bytes(layout.mask(content.getvalue()))
     planted = tune(tunable, tmp_path / "planted", **asked)
     trials = [
         [(trial.params, trial.value, trial.state) for trial in study_of(results).trials]

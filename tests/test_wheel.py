@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("datasets", "zoo", "benchmarks", "leaderboard")
-SHIPPED = {".py", ".toml", ".csv", ".txt", ".md", ".typed"}
+SHIPPED = {".py", ".toml", ".csv", ".masked", ".txt", ".md", ".typed"}
 
 pytestmark = pytest.mark.slow
 

@@ -183,7 +183,7 @@ class Site:
 
     @cached_property
     def truths(self) -> TruthsHere:
-        """The targets of the tasks that are prepared on this machine."""
+        """The targets of the tasks that are prepared on this machine, or that zoobench ships."""
         from .evidence import TruthsHere
 
         return TruthsHere()

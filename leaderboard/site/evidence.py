@@ -1,4 +1,4 @@
-"""What a stored cell's probabilities show beside the targets of its task, where that is prepared on this machine.
+"""What a stored cell's probabilities show beside the targets of its task, where these are on this machine.
 
 A record holds scores and confusion matrices; its curves need what is true, row by row. Pages hold the curves alone.
 """
@@ -16,13 +16,14 @@ import numpy as np
 from ...benchmarks.calibration import Reliability, fit_temperature, reliability, scale
 from ...benchmarks.metrics import METRIC_VERSION, Counts, as_indicator, as_probabilities
 from ...benchmarks.record import Record
-from ...benchmarks.rows import Rows, Truths, beside, read_answers, truths_of
+from ...benchmarks.rows import Rows, beside, read_answers
 from ...benchmarks.store import PROBABILITIES, Stored
 from ...benchmarks.thresholds import Thresholds, apply_thresholds
 from ...datasets.core import Fold
 from ...datasets.prepare import find_prepared
 from ...datasets.support.errors import UserError
 from ...datasets.support.files import read_json, sha256_json, write_text
+from ...datasets.truth import Truth, find_shipped
 from .figures import thousandths
 from .figures.curves import Curve, label_curves
 from .figures.sure import label_sureness
@@ -47,17 +48,17 @@ class Missing:
 
 
 class TruthsHere:
-    """The targets of the tasks that are prepared on this machine, each read once."""
+    """The targets of the tasks that are prepared on this machine, or that zoobench ships, each read once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str], Truths | None] = {}
+        self._known: dict[tuple[str, str, str], Truth | None] = {}
 
-    def of(self, record: Record) -> Truths | None:
-        """Return the targets that a record was scored on; None where its task, as it was, is not prepared here."""
+    def of(self, record: Record) -> Truth | None:
+        """Return the targets that a record was scored on; None where those of its task, as it was, are not here."""
         place = (record.task_name, record.data_fingerprint, record.split_sha256)
         if place not in self._known:
             prepared = find_prepared(*place)
-            self._known[place] = None if prepared is None else truths_of(prepared)
+            self._known[place] = find_shipped(*place) if prepared is None else Truth.of(prepared)
         return self._known[place]
 
 
@@ -105,11 +106,11 @@ class Evidence:
         record = stored.record
         if PROBABILITIES not in record.files or record.metric_version != METRIC_VERSION:
             return Missing("no-probabilities")
-        truths = self._truths.of(record)
-        if truths is None:
+        truth = self._truths.of(record)
+        if truth is None:
             return Missing("not-prepared")
         try:
-            rows = beside(stored, read_answers(stored), truths)
+            rows = beside(stored, read_answers(stored), truth)
         except UserError:
             return Missing("no-probabilities")
         return held_against(record, rows)
