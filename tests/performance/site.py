@@ -57,23 +57,22 @@ def answered(prepared: Any, skill: float, seed: int) -> tuple[dict[str, Any], di
     """Return the fields of a record of answers with this signal-to-noise ratio, the answers, their rows, and resamples."""
     from scipy.special import expit
     from zoobench.benchmarks.metrics import METRIC_VERSION
-    from zoobench.benchmarks.rows import truths_of
     from zoobench.benchmarks.scoring import evaluate
+    from zoobench.datasets.truth import Truth
 
-    rng, truths = np.random.default_rng(seed), truths_of(prepared)
-    targets = {fold: truth for fold, (_, truth) in truths.items()}
+    rng, truth = np.random.default_rng(seed), Truth.of(prepared)
     found = {
-        fold: expit(skill * (2.0 * truth - 1) + rng.normal(size=truth.shape)).astype(np.float32)
-        for fold, truth in targets.items()
+        fold: expit(skill * (2.0 * targets - 1) + rng.normal(size=targets.shape)).astype(np.float32)
+        for fold, targets in truth.targets.items()
     }
-    test = np.arange(len(targets["test"]))
-    scored = evaluate("multilabel", LABELS, "f1_macro", targets, found, test, {})
+    test = np.arange(truth.rows["test"])
+    scored = evaluate("multilabel", LABELS, "f1_macro", truth.targets, found, test, {})
     fields = {
         **Cell("any", STRONG)._scored(),
         **{"status": "ok", "reason": "", "metric_version": METRIC_VERSION, "temperature": scored.temperature},
         **{"policy": scored.policy, "test": scored.folds["test"], "validation": scored.folds["validation"]},
     }
-    return fields, found, np.concatenate([ids for ids, _ in truths.values()]), scored.resamples
+    return fields, found, np.concatenate(list(truth.ids.values())), scored.resamples
 
 
 def fill(root: Path) -> None:
