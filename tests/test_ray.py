@@ -20,7 +20,7 @@ from zoobench.benchmarks.options import RunOptions, check
 from zoobench.benchmarks.plan import plan
 from zoobench.benchmarks.record import Record
 from zoobench.benchmarks.runner import run_suite
-from zoobench.benchmarks.store import Results, hash_files
+from zoobench.benchmarks.store import Results, discard, hash_files
 from zoobench.datasets.support.errors import UserError
 
 from .conftest import until, write_models, zoobench_here
@@ -162,6 +162,7 @@ def test_a_trial_that_is_given_up_ends_on_its_node(cluster: Any, tiny: Path, tmp
             assert ending.cause == cause
             assert time.monotonic() - start < seconds / 10
             until(lambda: not psutil.pid_exists(int(pid.read_text())), 10)
+            discard(scratch)  # as a run would: its temporary files stand with the system's
     finally:
         engine.close()
     assert [event.phase for event in heard][:2] == ["waiting", "loading"]
