@@ -76,7 +76,7 @@ class Evaluation(_Frozen):
     per_label: dict[str, list[float | None]] = {}
     confusion: list[list[int]] = []
     undefined: dict[str, list[str]] = {}
-    thresholds: list[float] = []
+    thresholds: list[Annotated[float, Field(ge=0, le=1)]] = []
 
 
 class Part(_Frozen):
@@ -206,14 +206,21 @@ class Record(_Frozen):
             raise ValueError("a record with status ok has scores, speed, memory and a policy, and no reason")
         self._check_mode()
         for policy, evaluation in self.test.items():
-            if self.primary_metric not in evaluation.values:
-                raise ValueError(f"policy {policy} has no {self.primary_metric}")
-            for metric, value in evaluation.values.items():
-                if value is None and metric not in evaluation.undefined:
-                    raise ValueError(f"policy {policy}: {metric} has no value and is not named undefined")
-                if value is not None and not math.isfinite(value):
-                    raise ValueError(f"policy {policy}: {metric} is not finite")
+            self._check_scores(policy, evaluation)
         return self
+
+    def _check_scores(self, policy: str, evaluation: Evaluation) -> None:
+        if self.primary_metric not in evaluation.values:
+            raise ValueError(f"policy {policy} has no {self.primary_metric}")
+        for metric, value in evaluation.values.items():
+            if value is None and metric not in evaluation.undefined:
+                raise ValueError(f"policy {policy}: {metric} has no value and is not named undefined")
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"policy {policy}: {metric} is not finite")
+        # Whoever asks the stored model decides by them.
+        asked = len(self.labels) if self.kind == "multilabel" else 0
+        if len(evaluation.thresholds) != asked:
+            raise ValueError(f"policy {policy} has {len(evaluation.thresholds)} thresholds, not {asked}")
 
     def _check_mode(self) -> None:
         if (self.mode == "tuned") != (self.tuning is not None):

@@ -360,12 +360,18 @@ def decode_image(content: bytes, side: int, most_pixels: int) -> np.ndarray:
     """
     from PIL import Image
 
-    with _told(ImageFile(Path("sent")), ""), Image.open(io.BytesIO(content), formats=SENT) as image:
-        pixels = image.width * image.height
-        if min(image.size) < SMALLEST:
-            raise ValueError(f"it has {image.width} by {image.height} pixels, and {SMALLEST} a side are the least")
-        if pixels <= most_pixels:
-            return _square(image, side)
+    try:
+        with _told(ImageFile(Path("sent")), ""), Image.open(io.BytesIO(content), formats=SENT) as image:
+            pixels = image.width * image.height
+            if min(image.size) < SMALLEST:
+                raise ValueError(f"it has {image.width} by {image.height} pixels, and {SMALLEST} a side are the least")
+            if pixels <= most_pixels:
+                return _square(image, side)
+    except UserError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError):  # PIL refuses before it says how many there are
+            most = min(most_pixels, 2 * (Image.MAX_IMAGE_PIXELS or most_pixels))
+            raise TooLargeError(f"the image has more than {most:,} pixels: send a smaller one") from error
+        raise
     raise TooLargeError(f"the image has {pixels:,} pixels, and {most_pixels:,} are the most: send a smaller one")
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
-from ..benchmarks.store import RESAMPLES
 from ..datasets.support.errors import UserError
 from . import index, rank
 from .frame import of_one_setup, ranking_metric, read_records, where
 from .power_law import ScoreLaw, SecondsLaw, fit_replicates, fit_score, fit_seconds, resample_seeds
+from .replicates import Drawn, read_replicates
 
 CURVE = tuple(name for name in index.ROW if name != "fraction")
 """What the records of one curve share."""
@@ -165,10 +164,11 @@ def _replicates(rows: pd.DataFrame, metric: str, root: Path) -> dict[int, np.nda
     found: dict[int, np.ndarray] = {}
     if metric not in MAIN_METRICS or (METRICS[metric].thresholded and min(rows["own_policy"]) < 1):
         return found
-    for path, attempt, seed in zip(rows["path"], rows["attempt"], rows["seed"], strict=True):
+    columns = (rows[name] for name in ("path", "attempt", "resamples", "seed"))
+    for path, attempt, resamples, seed in zip(*columns, strict=True):
         try:
-            table = pq.ParquetFile((root / path).parent / attempt / RESAMPLES).read(columns=[metric])
-            found[int(seed)] = table[metric].to_numpy().astype(float)
+            drawn = Drawn((root / path).parent / attempt, resamples)
+            found[int(seed)] = read_replicates(drawn, [metric])[metric].astype(float)
         except index.UNREADABLE:
             return {}
     return found

@@ -70,8 +70,8 @@ def truth(
 ) -> None:
     """Write ids and targets of the validation and test rows, so that results are verified where the data are not.
 
-    One small masked file a task, without texts and pixels, to be committed. Refused where the data are not the
-    published ones that the card knows. Look at the licence before you share labels.
+    One small masked file a task, without texts and pixels, to be committed. Refused where a task's card knows the
+    published data, and these are others; of a card that knows none it is said. Look at the licence before you share.
     """
     from ..datasets import folds
     from ..datasets.truth import truth_of, write_truth
@@ -84,6 +84,8 @@ def truth(
         rows = ", ".join(f"{found.rows[fold]:,} {fold}" for fold in found.ids)
         told = f"{rows} rows of {found.name}, data {found.fingerprint[:12]}…, {path.stat().st_size:,} bytes"
         typer.echo(f"wrote {path}: {told}; licence of the data: {task.card.licence}")
+        if not task.card.protocols[protocol].fingerprint:
+            warn(f"{found.name}: its card does not say which data are the published ones; these are the file's own")
 
 
 @data_app.command()

@@ -130,7 +130,7 @@ class Diff:
 
     @property
     def regressions(self) -> int:
-        """How many rows got worse beyond chance, or fail now."""
+        """How many rows got worse beyond chance, or fail now; so do those whose records cannot be read any more."""
         return sum(each.verdict == "worse" for each in self.changed) + len(self.failing)
 
 
@@ -149,6 +149,10 @@ class _Side:
 
     def attempts(self, row: Row) -> frozenset[str]:
         return frozenset(self.records[path]["attempt"] for path in row["records"].split(";"))
+
+    def damaged(self, row: Row) -> bool:
+        """Return whether a row of another folder has records here that cannot be read."""
+        return any((self.root / path).is_file() and path not in self.records for path in row["records"].split(";"))
 
     def metric_versions(self, row: Row) -> frozenset[int]:
         found = (self.records[path] for path in row["records"].split(";"))
@@ -180,7 +184,9 @@ def compare_folders(old: Path, new: Path, metric: str | None = None, tolerance: 
     check_metric(metric)
     before, after = _read(old, metric, empty=True), _read(new, metric)
     names = _names([*before.rows, *after.rows])
-    matched, gone, fresh = _match(before.rows, after.rows)
+    matched, missing, fresh = _match(before.rows, after.rows)
+    damaged = [row for row in missing if after.damaged(row)]
+    gone = [row for row in missing if not after.damaged(row)]
     moved = [pair for pair in matched if before.attempts(pair[0]) != after.attempts(pair[1])]
     tested = _tested([_changed(pair, (before, after), names) for pair in moved if _has_figures(pair)])
     return Diff(
@@ -188,7 +194,10 @@ def compare_folders(old: Path, new: Path, metric: str | None = None, tolerance: 
         costs=tuple(_cost_moves([pair for pair in moved if _same_place(pair)], names, tolerance)),
         new=tuple(_named(row, names, row["reason"]) for row in fresh),
         gone=tuple(_named(row, names, row["reason"]) for row in gone),
-        failing=tuple(_named(two, names, two["reason"]) for one, two in moved if _fails_more(one, two)),
+        failing=(
+            *(_named(two, names, two["reason"]) for one, two in moved if _fails_more(one, two)),
+            *(_named(row, names, "its record cannot be read") for row in damaged),
+        ),
         recovered=tuple(_named(two, names, one["reason"]) for one, two in moved if _fails_more(two, one)),
         unchanged=len(matched) - len(moved),
         untimed=sum(_same_place(pair) and not _alike(pair) for pair in moved),
@@ -199,6 +208,10 @@ def compare_folders(old: Path, new: Path, metric: str | None = None, tolerance: 
 def _read(folder: Path, metric: str | None, *, empty: bool = False) -> _Side:
     root = folder_of_results(folder)
     if empty and not index.scan_records(root).stamps:
+        # A path that a script left empty or misspelt would let every regression pass.
+        strange = [each.name for each in root.iterdir() if not each.name.startswith(".")]
+        if strange and not (root / "cells").is_dir():
+            raise UserError(f"{folder} holds {strange[0]} and no record: name a results folder, or an empty one")
         return _Side(root, [], {}, ())
     board = load_board(folder, sort=metric)
     flat: list[dict[str, Any]] = index.read_rows(root).frame.to_dict("records")  # type: ignore[assignment]

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
-from ..benchmarks.paired import replicates_mean
-from ..benchmarks.store import RESAMPLES, folder_of_results
+from ..benchmarks.store import folder_of_results
 from ..benchmarks.thresholds import POLICIES
 from ..datasets.support.errors import UserError, unknown_name
 from . import index, rank
+from .replicates import Drawn, mean_replicates
 
 _PARTS = ("prepare_s", "features_s", "tune_s", "fit_only_s")
 _COSTS = (
@@ -66,9 +65,10 @@ class Board:
 
 
 class _Member(NamedTuple):
-    """A record of a row: where its files stand, and what tells it from any other record."""
+    """A record of a row: where its files stand, the hash of its resamples, and what tells it from any other record."""
 
     folder: str
+    resamples: str
     identity: str
 
 
@@ -190,9 +190,10 @@ def _lists(rows: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
 
 def _members(ok: pd.DataFrame) -> tuple[dict[str, list[_Member]], dict[int, str]]:
     grouped: dict[int, list[_Member]] = {}
-    for group, path, attempt, mtime_ns, size in _lists(ok, "group", "path", "attempt", "mtime_ns", "size"):
+    names = ("group", "path", "attempt", "resamples", "mtime_ns", "size")
+    for group, path, attempt, resamples, mtime_ns, size in _lists(ok, *names):
         folder = f"{path.rpartition('/')[0]}/{attempt}"
-        grouped.setdefault(group, []).append(_Member(folder, f"{path}:{mtime_ns}:{size}"))
+        grouped.setdefault(group, []).append(_Member(folder, resamples, f"{path}:{mtime_ns}:{size}"))
     identities = {
         group: hashlib.sha256("\n".join(member.identity for member in members).encode()).hexdigest()[: index.ID_LENGTH]
         for group, members in grouped.items()
@@ -256,33 +257,7 @@ class _Evidence:
 
     def _replicates(self, row: str) -> dict[str, np.ndarray] | None:
         """Return the replicates of a row; None where there are none, as for "", a row under a policy not its own."""
-        return mean_replicates([self._root / each.folder for each in self._members.get(row, ())])
-
-
-def mean_replicates(attempts: Sequence[Path]) -> dict[str, np.ndarray] | None:
-    """Return the bootstrap replicates (resamples,) by metric, averaged over the seeds of a row.
-
-    Parameters
-    ----------
-    attempts
-        The folders of the records' files, one a seed.
-
-    Returns
-    -------
-    None where a seed has none, or where they do not pair.
-    """
-    try:
-        # Threads would cost more than files of 50 kB take, and a site's processes have the cores already.
-        tables = [pq.ParquetFile(folder / RESAMPLES).read(use_threads=False) for folder in attempts]
-    except index.UNREADABLE:
-        return None
-    if len({len(table) for table in tables}) != 1:
-        return None
-    shared = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
-    try:
-        return replicates_mean([{name: table[name].to_numpy() for name in shared} for table in tables])
-    except index.UNREADABLE:
-        return None
+        return mean_replicates([Drawn(self._root / each.folder, each.resamples) for each in self._members.get(row, ())])
 
 
 def _rank_table(table: pd.DataFrame, sort: str | None, evidence: _Evidence) -> pd.DataFrame:

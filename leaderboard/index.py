@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..benchmarks.metrics import MAIN_METRICS, METRICS
-from ..benchmarks.store import RECORD, read_record
+from ..benchmarks.store import RECORD, RESAMPLES, read_record
 from ..benchmarks.thresholds import policies_for
 from ..datasets.core import UNSEEN
 from ..datasets.support.files import atomic_path, lock, sha256_json
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ID_LENGTH = 20
 """Hexadecimal digits of a name made from a hash."""
 
-FORMAT = 6
+FORMAT = 7
 """Raised whenever the columns below, or how they are filled, change."""
 
 TABLE = ("task", "data_fingerprint", "split_sha256")
@@ -53,7 +53,7 @@ UNREADABLE = (OSError, ValueError, TypeError, LookupError, OverflowError, pa.Arr
 _TEXT = (
     *("path", "row", "attempt", "created", "task", "kind", "primary"),
     *("data_fingerprint", "split_sha256", "model", "framework", "preset", "mode", "settings", "setup"),
-    *("status", "reason", "policy", "hardware_class", "device", "overlap"),
+    *("status", "reason", "policy", "hardware_class", "device", "overlap", "resamples"),
 )
 _WHOLE = (
     *("mtime_ns", "size", "label_count", "train_rows", "test_rows", "seed", "metric_version"),
@@ -260,6 +260,7 @@ def flatten(record: Record, policy: str = "") -> dict[str, Any]:
         "policy": shown,
         "own_policy": int(shown == record.policy),
         "label_count": len(record.labels),
+        "resamples": record.files.get(RESAMPLES, ""),
         **{f"{fold}_rows": record.rows.get(fold) for fold in ("train", "test")},
         **_costs(record),
         **_scores(record, shown),

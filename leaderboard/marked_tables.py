@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,11 +12,9 @@ from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import write_text
 from .advice import Told
 
-_MARK = re.compile(
-    r"(?P<begin><!-- (?P<kind>board|tasks|reproduction|leaks): (?P<words>[^\n]+?) -->\n)"
-    r"(?P<told>.*?)(?P<end><!-- end (?P=kind) -->)",
-    re.DOTALL,
-)
+_BEGIN = re.compile(r"<!-- (?P<kind>board|tasks|reproduction|leaks): (?P<words>.+?) -->\s*")
+_END = re.compile(r"<!-- end (?P<kind>\w+) -->\s*")
+_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 ALL = "all"
 _OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"board": ("best-per",), "tasks": ("pictures",), "reproduction": (), "leaks": ()}
@@ -45,6 +43,79 @@ class Mark:
             raise unknown_name(f"name of {kind}", name, [ALL])
         return cls(kind, name, MappingProxyType(options))
 
+    @property
+    def text(self) -> str:
+        """The mark as it is written, without what makes it a comment."""
+        return " ".join([f"{self.kind}: {self.name}", *(f"{name}={value}" for name, value in self.options.items())])
+
+
+@dataclass(frozen=True)
+class Block:
+    """A mark in a file: the places of its lines, and, between them, of what it asks for."""
+
+    mark: Mark
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _File:
+    """A Markdown file: its lines as they end, and its marks in their order."""
+
+    path: Path
+    lines: tuple[str, ...]
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> _File:
+        """Read a file; UserError where that cannot be, it has no mark, or a mark has no end."""
+        try:
+            lines = tuple(path.read_bytes().decode().splitlines(keepends=True))
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise UserError(f"{path} cannot be read: {why}") from error
+        if not (blocks := tuple(_blocks(path, lines))):
+            raise UserError(f"{path} has no board: mark its place by <!-- board: TASK --> and <!-- end board -->")
+        return cls(path, lines, blocks)
+
+    def filled(self, told: Mapping[str, Told]) -> str:
+        """Return the text with what each mark asks for, by its words, in its place."""
+        parts, place = [], 0
+        for block in self.blocks:
+            newline = "\r\n" if self.lines[block.begin].endswith("\r\n") else "\n"
+            parts += self.lines[place : block.begin + 1]
+            parts.append(f"{told[block.mark.text].text}\n".replace("\n", newline))
+            place = block.end
+        return "".join([*parts, *self.lines[place:]])
+
+
+def _blocks(path: Path, lines: Sequence[str]) -> Iterator[Block]:
+    """Yield the marks of a file; those of a code block are an example."""
+    fence, opened = "", None
+    for number, line in enumerate(lines, start=1):
+        if mark := _FENCE.match(line):
+            fence = (fence != mark[1][0]) * mark[1][0] if fence in {"", mark[1][0]} else fence
+        elif fence:
+            continue
+        elif begin := _BEGIN.fullmatch(line):
+            if opened:
+                raise _endless(path, opened)
+            opened = number, Mark.of(begin["kind"], begin["words"])
+        elif end := _END.fullmatch(line):
+            if opened is None or opened[1].kind != end["kind"]:
+                raise UserError(
+                    f"{path}, line {number}: {line.strip()} ends no mark: take it away, or begin one before it"
+                )
+            yield Block(opened[1], opened[0] - 1, number - 1)
+            opened = None
+    if opened:
+        raise _endless(path, opened)
+
+
+def _endless(path: Path, opened: tuple[int, Mark]) -> UserError:
+    number, mark = opened
+    return UserError(f"{path}, line {number}: <!-- {mark.text} --> has no end: put <!-- end {mark.kind} --> below it")
+
 
 def write_tables(paths: list[Path], results: Path, tell: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Write what is marked in Markdown files anew, and return the files that changed, pictures among them.
@@ -68,24 +139,15 @@ def write_tables(paths: list[Path], results: Path, tell: Callable[[str], None] =
     UnavailableError
         If a picture is to be drawn and matplotlib is not installed.
     """
-    found = {path: _read(path) for path in paths}
-    marks = {_begin(match): Mark.of(match["kind"], match["words"]) for text in found.values() for match in _marks(text)}
-    drawn = {begin: _told(mark, results, tell) for begin, mark in marks.items()}
-
-    def put(match: re.Match[str]) -> str:
-        return f"{match['begin']}{drawn[_begin(match)].text}\n{match['end']}"
-
-    news = {path: _MARK.sub(put, text) for path, text in found.items()}
-    changed = [picture for path, text in found.items() for picture in _write_pictures(path.parent, text, drawn)]
-    for path in paths:
-        if news[path] != found[path]:
-            write_text(path, news[path])
-            changed.append(path)
+    files = [_File.read(path) for path in paths]
+    marks = {block.mark.text: block.mark for file in files for block in file.blocks}
+    drawn = {text: _told(mark, results, tell) for text, mark in marks.items()}
+    changed = [picture for file in files for picture in _write_pictures(file, drawn)]
+    for file in files:
+        if (text := file.filled(drawn)) != "".join(file.lines):
+            write_text(file.path, text)
+            changed.append(file.path)
     return changed
-
-
-def _begin(match: re.Match[str]) -> str:
-    return match["begin"].strip()
 
 
 def _told(mark: Mark, results: Path, tell: Callable[[str], None]) -> Told:
@@ -101,13 +163,14 @@ def _told(mark: Mark, results: Path, tell: Callable[[str], None]) -> Told:
     return Told((leaks_markdown if mark.kind == "leaks" else reproduction_markdown)(results))
 
 
-def _write_pictures(folder: Path, text: str, drawn: Mapping[str, Told]) -> list[Path]:
-    """Draw the pictures that a file in `folder` shows; return those that changed."""
-    places = dict(each for match in _marks(text) for each in drawn[_begin(match)].pictures)
+def _write_pictures(file: _File, drawn: Mapping[str, Told]) -> list[Path]:
+    """Draw the pictures that a file shows, from its folder on; return those that changed."""
+    places = dict(each for block in file.blocks for each in drawn[block.mark.text].pictures)
     if not places:
         return []
     from .pareto import write_pareto
 
+    folder = file.path.parent
     return [folder / place for place, shown in places.items() if write_pareto(folder / place, shown)]
 
 
@@ -138,18 +201,3 @@ def _tasks(name: str) -> list[str]:
     from ..benchmarks.options import read_suite, suites
 
     return list(read_suite(name)["tasks"]) if name in suites() else [name]
-
-
-def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UserError(f"{path} cannot be read: {why}") from error
-    if not _marks(text):
-        raise UserError(f"{path} has no board: mark its place by <!-- board: TASK --> and <!-- end board -->")
-    return text
-
-
-def _marks(text: str) -> list[re.Match[str]]:
-    return list(_MARK.finditer(text))

@@ -137,7 +137,7 @@ def newest_table(rows: Sequence[Row]) -> list[Row]:
 
 def shelf_of(root: Path) -> Shelf:
     """Return the resamples of a results folder."""
-    return Shelf(root, index.read_rows(root).frame[["path", "attempt", "status"]].to_dict("records"))  # type: ignore[arg-type]
+    return Shelf(root, index.read_rows(root).frame[["path", "attempt", "resamples", "status"]].to_dict("records"))  # type: ignore[arg-type]
 
 
 def pairs_of(shelf: Shelf, rows: Sequence[Row], metric: str) -> np.ndarray:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from . import rank
-from .frame import mean_replicates
+from .replicates import Drawn, mean_replicates
 
 TIED, APART, UNKNOWN = 1, 0, -1
 """What resamples say of a pair: the interval of the difference holds 0; it does not; there are none that pair."""
-
 
 KEPT = 256
 """Rows whose resamples a shelf holds, some 80 kB each: more than any table has, which is read once for all pages."""
@@ -23,8 +22,11 @@ class Shelf:
     """The resamples of the rows of a board, found by the paths of their records."""
 
     def __init__(self, root: Path, rows: Iterable[Mapping[str, object]]) -> None:
-        self._root = root
-        self._attempts = {str(row["path"]): str(row["attempt"]) for row in rows if row["status"] == "ok"}
+        self._drawn = {
+            str(row["path"]): Drawn((root / str(row["path"])).parent / str(row["attempt"]), str(row["resamples"]))
+            for row in rows
+            if row["status"] == "ok"
+        }
         self._read = lru_cache(KEPT)(self._mean)
 
     def of(self, records: str, metric: str) -> np.ndarray | None:
@@ -36,9 +38,8 @@ class Shelf:
         return self._read(records)
 
     def _mean(self, records: str) -> dict[str, np.ndarray] | None:
-        paths = [path for path in records.split(";") if path in self._attempts]
-        folders = [self._root / Path(path).parent / self._attempts[path] for path in paths]
-        return mean_replicates(folders) if folders else None
+        found = [self._drawn[path] for path in records.split(";") if path in self._drawn]
+        return mean_replicates(found) if found else None
 
 
 def tied_pairs(samples: Sequence[np.ndarray | None]) -> np.ndarray:

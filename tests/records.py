@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from zoobench.benchmarks.record import Record
-from zoobench.benchmarks.store import RESAMPLES, Results, Stored
+from zoobench.benchmarks.store import RESAMPLES, Results, Stored, hash_files
 
 TUNING = {
     "study": "made-up/model/seed 0", "key": "0123456789abcdef0123", "budget": 4, "finished": 4, "pruned": 0, "failed": 0, "best": 2, "value": 0.5,
@@ -107,6 +107,7 @@ KEYED = (
     "fraction",
 )
 """What the fit key of a made-up cell depends on."""
+LABELS = ["ash", "birch", "cedar", "dogwood"]
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Cell:
             "protocol": self.protocol,
             "task_version": 1,
             "kind": kind,
-            "labels": ["ash", "birch", "cedar", "dogwood"],
+            "labels": LABELS,
             "primary_metric": "f1_macro",
             "data_fingerprint": digest(self.task, length=64),
             "split_sha256": digest(self.task, self.protocol, length=64),
@@ -159,7 +160,12 @@ class Cell:
 
     def _scored(self) -> dict[str, Any]:
         assert self.outcome is not None
-        evaluation = {"values": self.outcome.values, "intervals": self.outcome.intervals()}
+        labels = len(self.changes.get("labels", LABELS)) if self.outcome.kind == "multilabel" else 0
+        evaluation = {
+            "values": self.outcome.values,
+            "intervals": self.outcome.intervals(),
+            "thresholds": [0.5] * labels,
+        }
         effort = 1 + len(self.model) / 10
         return {
             "status": "ok",
@@ -185,7 +191,7 @@ class Cell:
         staged = results.scratch()
         columns = {name: each.astype(np.float32) for name, each in self.outcome.replicates.items()}
         pq.write_table(pa.table(columns), staged / RESAMPLES)
-        return results.commit(record, staged)
+        return results.commit(record.model_copy(update={"files": hash_files(staged)}), staged)
 
 
 def store_four(root: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from zoobench.benchmarks.store import RECORD, RESAMPLES
 from zoobench.datasets.support.errors import UserError
 from zoobench.leaderboard import board, index
 from zoobench.leaderboard.frame import load_board
+from zoobench.leaderboard.recommend_data import shelf_of
 from zoobench.leaderboard.tables import render
 
 from .records import STRONG, Cell, store_four
@@ -239,3 +241,14 @@ def test_the_default_folder_is_that_of_the_command_line(
     monkeypatch.chdir(folder)
     monkeypatch.delenv("ZOOBENCH_RESULTS")
     assert board()["model"].tolist() == ["alone"]
+
+
+def test_resamples_of_another_record_are_not_believed(results: Path) -> None:
+    """They are well-formed and pair: only the record says that they are not its own."""
+    [weak], [strong] = (list(results.glob(f"cells/*/{name}/*/*/{RESAMPLES}")) for name in ("weak", "strong"))
+    shutil.copyfile(weak, strong)
+    shown = rows(results)
+    assert shown.loc["strong", "value"] > shown.loc["weak", "value"]
+    assert shown.loc[["twin", "weak"], "tied"].isna().all(), "without the best row's own nobody can say"
+    assert shelf_of(results).of(shown.loc["strong", "records"], "f1_macro") is None
+    assert shelf_of(results).of(shown.loc["weak", "records"], "f1_macro") is not None

@@ -154,6 +154,17 @@ def test_new_gone_and_the_first_results_of_all(old: Path, new: Path, tmp_path: P
     assert (len(first.new), first.unchanged) == (4, 0)
     with pytest.raises(UserError, match="has no record yet"):
         compare_folders(old, tmp_path / "nothing")
+    (tmp_path / "nothing" / "README.md").touch()
+    with pytest.raises(UserError, match=r"nothing holds README.md and no record: name a results folder, or an empty"):
+        compare_folders(tmp_path / "nothing", old)
+
+
+def test_a_record_that_cannot_be_read_any_more_is_a_regression(old: Path, new: Path) -> None:
+    [path] = new.glob("cells/*/strong/*/record.json")
+    path.write_text(path.read_text()[:100])
+    found = compare_folders(old, new)
+    assert [(each.name, each.why) for each in found.failing] == [("strong", "its record cannot be read")]
+    assert (found.gone, found.regressions) == ((), 1)
 
 
 def test_other_data_or_folds_are_other_rows(old: Path, new: Path) -> None:

@@ -268,6 +268,10 @@ def test_a_record_refuses_impossible_states(tmp_path: Path, tiny: Path) -> None:
     ):
         with pytest.raises(ValueError, match=r"\w"):
             Record.model_validate(values | change)
+    chosen = values["test"]["global"].pop("thresholds")
+    with pytest.raises(ValueError, match=f"policy global has 0 thresholds, not {len(chosen)}"):
+        Record.model_validate(values)
+    values["test"]["global"] |= {"thresholds": chosen}
     values["test"]["global"]["values"]["f1_micro"] = None
     with pytest.raises(ValueError, match="f1_micro has no value and is not named undefined"):
         Record.model_validate(values)

@@ -38,7 +38,13 @@ def test_what_stands_between_the_marks_is_the_board(name: str, tasks: list[str |
     [
         (TEXT.format("bees"), "task 'bees' has no record"),
         ("# No marks\n", "has no board: mark its place"),
-        ("<!-- board: ants -->\nnever ends\n", "has no board: mark its place"),
+        (
+            "<!-- board: ants -->\nnever ends\n",
+            "line 1: <!-- board: ants --> has no end: put <!-- end board --> below it",
+        ),
+        ("<!-- board: ants -->\n" + TEXT.format("ants"), "line 1: <!-- board: ants --> has no end"),
+        (TEXT.format("ants") + "<!-- bord: all -->\n<!-- end bord -->\n", "line 9: <!-- end bord --> ends no mark"),
+        (TEXT.format("ants").replace("end board", "end tasks"), "line 5: <!-- end tasks --> ends no mark"),
         (None, "cannot be read: No such file or directory"),
     ],
 )
@@ -51,3 +57,15 @@ def test_what_cannot_be_written_is_refused_before_anything_is(text: str | None, 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert message in done.stderr
     assert good.read_text() == TEXT.format("ants")
+
+
+def test_a_code_block_is_an_example_and_lines_end_as_they_did(results: Path) -> None:
+    page = results.parent / "page.md"
+    example = f"```html\n{TEXT.format('ants')}```\n"
+    page.write_bytes((example + TEXT.format("ants")).replace("\n", "\r\n").encode())
+    done = zoobench_here("site", "tables", page, "--results", results)
+    assert done.stdout == f"{page}: written anew\n", done.stderr
+    written = page.read_bytes().decode()
+    assert written.startswith(example.replace("\n", "\r\n"))
+    assert written.count("old | stuff") == 1
+    assert written.count("\n") == written.count("\r\n")

@@ -83,6 +83,11 @@ def test_lists_come_in_parts(ask: Any) -> None:
     assert part["total"] == whole["total"]
     assert ask.get("/api/models", params={"offset": 10_000}).json()["items"] == []
     assert "less than or equal to 200" in error(ask.get("/api/models?limit=201"), 422, "invalid")
+    for address in ("models?family=x", "tasks?x=", "results?modle=tfidf", "predict?task=tiny&text=a&min_prob=0.5"):
+        message = error(ask.get(f"/api/{address}"), 422, "invalid")
+        assert "Extra inputs are not permitted" in message, "one that is misspelt would list everything"
+    head = ask.head("/api/health")
+    assert (head.status_code, head.content) == (200, b"")
 
 
 def test_results_are_the_board(ask: Any, stored_models: Stored) -> None:

@@ -140,8 +140,10 @@ def test_a_taken_port_is_one_line(stored_models: Stored) -> None:
     [
         (("--results", "nowhere"), "results folder nowhere does not exist"),
         (("--port", "70000"), "--port"),
-        (("--max-texts", "0"), "a limit of 0 for texts lets nothing pass"),
+        (("--max-texts", "0"), "--max-texts 0 must be more than 0, and finite"),
         (("--site", "."), "--site . holds no site"),
+        (("--timeout", "inf"), "--timeout inf must be more than 0, and finite"),
+        (("--host", ""), "--host is empty"),
         (("--host", "no.such.host.invalid"), "cannot be listened on"),
         (("--batch", "0"), "batches of 0 texts"),
         (("--plugin", "none.py"), "none.py is not a Python file"),

@@ -92,14 +92,20 @@ def beside_of(card: TaskCard, given: Mapping[str, str]) -> dict[str, float]:
     Raises
     ------
     RefusalError
-        If one is no number, or an age that nobody reaches.
+        If one is no field of the task, no number, or none of the words, or an age that nobody reaches.
     """
+    if strange := sorted(set(given) - set(card.tabular) - set(_ASKED)):
+        known = ", ".join((*card.tabular, *_ASKED))
+        raise RefusalError(422, "invalid", f"{strange[0][:40]!a} is no field of {card.name}: one of {known}")
     spoken = _SPOKEN.get(card.name)
     found = {}
     for name in card.tabular:
         word = given.get(name, "")
-        if spoken and word in spoken.get(name, {}):
-            found[name] = spoken[name][word]
+        words = spoken.get(name, {}) if spoken else {}
+        if word in words:
+            found[name] = words[word]
+        elif words and word:
+            raise RefusalError(422, "invalid", f"{name}: {word[:40]!a} is none of {', '.join(words)}")
         else:
             found[name] = _number(name, word) if word else math.nan
         if spoken and name == "age" and word:

@@ -60,6 +60,8 @@ class Guard:
         except RefusalError as refusal:
             await refusal.response()(scope, receive, self._with_headers(send))
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn goes by its own scope, and sends no body
         await self._app(scope, self._counted(receive), self._with_headers(send))
 
     def _check(self, headers: Headers) -> None:

@@ -20,9 +20,9 @@ from .schema import (
     ModelFilter,
     ModelPage,
     Prediction,
-    Probability,
     Question,
     Ranked,
+    Ranking,
     ResultFilter,
     ResultPage,
     TaskFilter,
@@ -90,14 +90,8 @@ def _add_predictions(router: APIRouter, desk: Desk) -> None:
     limits = desk.settings.limits
 
     @router.get("/predict", responses=answers(Ranked), summary="Labels of a text by probability")
-    async def rank(
-        task: Annotated[str, Query(min_length=1, max_length=200)],
-        text: Annotated[str, Query()],
-        min_probability: Annotated[Probability, Query()] = 0.1,
-        model: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
-    ) -> PlainJSON:
-        values = {"task": task, "text": text, "model": model, "min_probability": min_probability}
-        question = Question.model_validate(values)
+    async def rank(asked: Annotated[Ranking, Query()]) -> PlainJSON:
+        question = Question.model_validate(asked.model_dump())
         check_texts(texts_of(question), limits)
         return PlainJSON(await desk.rank(question))
 

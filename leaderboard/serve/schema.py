@@ -75,10 +75,8 @@ class ImageQuestion(_Form):
     explain: bool = Field(False, description="where the model looked, for a convolutional network (Grad-CAM)")
 
 
-class Part(BaseModel):
-    """What part of a list is asked for; unknown names are ignored, as queries have it."""
-
-    model_config = ConfigDict(frozen=True)
+class Part(_Form):
+    """What part of a list is asked for; unknown names are refused: a filter that is misspelt would list everything."""
 
     offset: int = Field(0, ge=0, le=10**9)
     limit: int = Field(50, ge=1, le=200)
@@ -118,6 +116,15 @@ class ResultFilter(Part):
     hardware: Word = None
     framework: Word = None
     fields: str = Field("", max_length=2000, description="columns, joined by commas; all without it")
+
+
+class Ranking(_Form):
+    """What is asked of a model of one text, in an address."""
+
+    task: Name
+    text: str
+    min_probability: Probability = 0.1
+    model: Name | None = None
 
 
 class LabelProbability(_Form):

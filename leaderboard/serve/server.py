@@ -78,6 +78,8 @@ def leave() -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; UserError where that cannot be."""
+    if not host:
+        raise UserError("--host is empty: give 127.0.0.1, or 0.0.0.0 for all of this machine's addresses")
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)

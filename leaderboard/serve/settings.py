@@ -42,7 +42,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"a limit of {getattr(self, name):g} for {name.replace('_', ' ')} lets nothing pass")
+                option = "timeout" if name == "seconds" else f"max-{name.replace('_', '-')}"
+                raise UserError(f"--{option} {getattr(self, name):g} must be more than 0, and finite")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Settings:
         if self.models < 1 or self.threads < 1:
             raise UserError(f"{self.models} models in {self.threads} threads cannot answer: give 1 or more of both")
         if self.site is not None and not (self.site / "index.html").is_file():
-            raise UserError(f"--site {self.site} holds no site: `zoobench site build --out {self.site}` makes one")
+            raise UserError(f"--site {self.site} holds no site: `zoobench site build --out DIR` makes one")
 
     def knows_host(self, name: str) -> bool:
         """Return whether a request to this host is meant for this server, and not for a name that points here."""

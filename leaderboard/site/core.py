@@ -160,7 +160,7 @@ class Site:
         """The resamples of the rows, which what is made of one table reads once."""
         from ..resampled import Shelf
 
-        return Shelf(self.results, self._flat[["path", "attempt", "status"]].to_dict("records"))  # type: ignore[arg-type]
+        return Shelf(self.results, self._flat[["path", "attempt", "resamples", "status"]].to_dict("records"))  # type: ignore[arg-type]
 
     @cached_property
     def thinned(self) -> frozenset[str]:

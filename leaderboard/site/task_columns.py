@@ -56,6 +56,7 @@ def columns_of(table: Table) -> list[Column]:
     ranked_by, kind = table.rows[0]["ranked_by"], table.rows[0]["kind"]
     held = {name: {row[name] for row in table.done} for name in (*METRIC_COLUMNS, "unseen", *_COSTS, *_RUN)}
     shown = {*USUAL_METRICS[kind], *_USUAL, *(name for name in _IF_SEVERAL if len(held[name]) > 1)}
+    shown |= {"beside"} if any(held["beside"]) else set()  # these seconds are longer than they need be
     metrics = [_metric(name, name in shown) for name in METRIC_COLUMNS if name != ranked_by]
     unseen = Column("unseen", say("column.unseen"), "metrics", digits=3, about=say("column.unseen.about"))
     costs = [_cost(name, name in shown) for name in _COSTS]
