@@ -326,7 +326,7 @@ def _told(file: ImageFile, place: str) -> Iterator[None]:
         raise UserError(f"{what} is no image, or none of {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{Image.MAX_IMAGE_PIXELS:,}" if Image.MAX_IMAGE_PIXELS else "any"
-        raise UserError(f"{what} is refused: more than {limit} pixels may be a decompression bomb") from error
+        raise TooLargeError(f"{what} is refused: more than {limit} pixels may be a decompression bomb") from error
     except Exception as error:  # what PIL's plug-ins raise on a broken file is not to be foreseen
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{what} cannot be read: {reason}") from error
@@ -345,7 +345,7 @@ def read_image(path: Path, side: int) -> np.ndarray:
 
 
 class TooLargeError(UserError):
-    """An image has more pixels than whoever asked lets decode."""
+    """An image has more pixels than whoever asked, or Pillow, lets decode."""
 
 
 def decode_image(content: bytes, side: int, most_pixels: int) -> np.ndarray:
@@ -360,18 +360,12 @@ def decode_image(content: bytes, side: int, most_pixels: int) -> np.ndarray:
     """
     from PIL import Image
 
-    try:
-        with _told(ImageFile(Path("sent")), ""), Image.open(io.BytesIO(content), formats=SENT) as image:
-            pixels = image.width * image.height
-            if min(image.size) < SMALLEST:
-                raise ValueError(f"it has {image.width} by {image.height} pixels, and {SMALLEST} a side are the least")
-            if pixels <= most_pixels:
-                return _square(image, side)
-    except UserError as error:
-        if isinstance(error.__cause__, Image.DecompressionBombError):  # PIL refuses before it says how many there are
-            most = min(most_pixels, 2 * (Image.MAX_IMAGE_PIXELS or most_pixels))
-            raise TooLargeError(f"the image has more than {most:,} pixels: send a smaller one") from error
-        raise
+    with _told(ImageFile(Path("sent")), ""), Image.open(io.BytesIO(content), formats=SENT) as image:
+        pixels = image.width * image.height
+        if min(image.size) < SMALLEST:
+            raise ValueError(f"it has {image.width} by {image.height} pixels, and {SMALLEST} a side are the least")
+        if pixels <= most_pixels:
+            return _square(image, side)
     raise TooLargeError(f"the image has {pixels:,} pixels, and {most_pixels:,} are the most: send a smaller one")
 
 

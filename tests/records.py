@@ -152,6 +152,9 @@ class Cell:
             **scored,
             **self.changes,
         }
+        decided = {"thresholds": [0.5] * len(fields["labels"]) if kind == "multilabel" else []}
+        for policy, evaluation in dict(fields.get("test", {})).items():
+            fields["test"] = fields["test"] | {policy: decided | dict(evaluation)}
         if fields.get("mode") == "tuned":
             fields.setdefault("tuning", TUNING)
         fit_key = digest({name: str(fields.get(name)) for name in KEYED})
@@ -160,12 +163,7 @@ class Cell:
 
     def _scored(self) -> dict[str, Any]:
         assert self.outcome is not None
-        labels = len(self.changes.get("labels", LABELS)) if self.outcome.kind == "multilabel" else 0
-        evaluation = {
-            "values": self.outcome.values,
-            "intervals": self.outcome.intervals(),
-            "thresholds": [0.5] * labels,
-        }
+        evaluation = {"values": self.outcome.values, "intervals": self.outcome.intervals()}
         effort = 1 + len(self.model) / 10
         return {
             "status": "ok",

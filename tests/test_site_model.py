@@ -254,7 +254,7 @@ def test_a_task_of_many_rows_and_labels_stays_small(results: Path, labels: int, 
     ]
     told = json.loads(record.model_dump_json())
     told["labels"] = [f"label {at}" for at in range(labels)]
-    told["test"][record.policy] |= {"confusion": counts, "thresholds": [0.5] * labels}
+    told["test"] = {record.policy: told["test"][record.policy] | {"confusion": counts, "thresholds": [0.5] * labels}}
     found = held_against(Record.model_validate(told), {"validation": validation, "test": test})
     assert not isinstance(found, Missing)
     assert len(json.dumps(found, separators=(",", ":"))) < most
