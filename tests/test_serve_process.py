@@ -135,6 +135,12 @@ def test_a_taken_port_is_one_line(stored_models: Stored) -> None:
     )
 
 
+def test_answers_are_sent_at_once() -> None:
+    """What is small waits for nothing: asyncio sets TCP_NODELAY where the socket that listens says that it is TCP."""
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
