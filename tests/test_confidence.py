@@ -174,7 +174,8 @@ def test_a_record_older_than_temperatures_is_read_and_fitted(results: Path, kind
 
 def test_records_of_before_have_no_temperature_and_failures_never_one() -> None:
     folder = Path(__file__).parents[1] / "leaderboard" / "results"
-    assert {read_record(path).status for path in folder.glob("cells/*/*/*/record.json")} == {"ok"}
+    statuses = {read_record(path).status for path in folder.glob("cells/*/*/*/record.json")}
+    assert "ok" in statuses <= {"ok", "incompatible", "unavailable"}, "all that is committed reads, and nothing failed"
     record = read_record(next(folder.glob("cells/openi-reports/tfidf-logreg/*/record.json")))
     failed = {**record.model_dump(), "status": "failed", "reason": "r", "test": {}, "parts": {}}
     assert Record.model_validate({**failed, "temperature": None}).temperature is None
