@@ -12,8 +12,7 @@ b  What the harness costs: the pipeline of `plain` as that script, in a process 
    `zoobench run` of all tasks, everything from its start to its end included: predictions of train as well, latency,
    scores, intervals, records. Prepared data and the measure of the machine are there before, as the script's folds are.
    Whole processes in turns, either first by turns, with as many threads; the figure is the median ratio. The lines of
-   single tasks hold the cell's wall time against the script's process, another holds the processors' time, which other
-   work on the machine spoils least; they are no targets.
+   single tasks hold the cell's wall time against the script's process; they are no targets.
 
 What a peer did is kept as it comes, a file a task x peer in --keep: the same command goes on where it stopped, and a
 peer with other versions, limits, data or folds runs anew. Fit seconds are those of texts to fitted model, imports
@@ -175,37 +174,24 @@ def harness(given: argparse.Namespace, tasks: Sequence[Asked]) -> list[Figure]:
                 "plain": lambda: [plainly(given, root / "plain" / asked.name) for asked in tasks],
                 "whole": lambda results=results: zoobench(given, results, tasks, "--model", "tfidf-logreg", *settings),
             }
-            spent = {way: with_cpu(ways[way]) for way in sorted(ways, reverse=turn % 2 == 1)}
+            spent = {way: ways[way]() for way in sorted(ways, reverse=turn % 2 == 1)}
             cells = [cell(results, asked, root / "plain" / asked.name) for asked in tasks]
-            turns.append(Turn(*spent["plain"], cells, *spent["whole"]))
+            turns.append(Turn(spent["plain"], cells, spent["whole"]))
             shutil.rmtree(results)
     figures = []
     for number, asked in enumerate(tasks):
         pairs = [(turn.cells[number], turn.plain[number]) for turn in turns]
         figures.append(ratio(f"b  {asked.name}: cell / plain script", pairs))
-    figures.append(
-        ratio("b  CPU of zoobench run / of plain scripts", [(turn.whole_cpu, turn.plain_cpu) for turn in turns])
-    )
     pairs = [(turn.whole, sum(turn.plain)) for turn in turns]
     return [*figures, ratio(f"b  zoobench run / plain scripts, {len(tasks)} tasks", pairs, MOST)]
 
 
 class Turn(NamedTuple):
-    """Seconds of one turn: each script's and cell's, the whole run's, and what both took of the processors."""
+    """Seconds of one turn: each script's and cell's, and the whole run's."""
 
     plain: list[float]
-    plain_cpu: float
     cells: list[float]
     whole: float
-    whole_cpu: float
-
-
-def with_cpu(way: Callable[[], Any]) -> tuple[Any, float]:
-    """Return what `way` returns, and the seconds of processor time of the processes that it ran."""
-    before = os.times()
-    found = way()
-    after = os.times()
-    return found, sum(after[2:4]) - sum(before[2:4])
 
 
 def ratio(name: str, pairs: Sequence[tuple[float, float]], most: float | None = None) -> Figure:
