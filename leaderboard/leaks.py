@@ -123,7 +123,7 @@ def threshold_gap(boards: Boards, tuned: Tuned) -> ThresholdGap:
 
 
 def _both(boards: Boards, stored: Stored, tuned: Tuned) -> tuple[float, float] | None:
-    folds = boards.known.of(stored)
+    folds = boards.answers(stored)
     if folds is None:
         return None
     kind, test, validation = stored.record.kind, folds["test"], folds["validation"]

@@ -94,7 +94,7 @@ def _blocks(path: Path, lines: Sequence[str]) -> Iterator[Block]:
     fence, opened = "", None
     for number, line in enumerate(lines, start=1):
         if mark := _FENCE.match(line):
-            fence = (fence != mark[1][0]) * mark[1][0] if fence in {"", mark[1][0]} else fence
+            fence = {"": mark[1][0], mark[1][0]: ""}.get(fence, fence)  # one of the other kind is text of this one
         elif fence:
             continue
         elif begin := _BEGIN.fullmatch(line):

@@ -18,7 +18,7 @@ from ..zoo.text import ENCODER
 from .cards import card_of_model
 from .elsewhere import class_in_question
 from .frame import load_board
-from .known_rows import KnownRows
+from .known_rows import TruthsHere
 from .originals import COUNTS, TRAINING, Entry, Original, Reading
 from .recommend_data import newest_table
 from .sheet_notes import without_ways
@@ -26,6 +26,7 @@ from .tables import Row, model_words, rows_of
 
 if TYPE_CHECKING:
     from ..benchmarks.rows import Rows
+    from ..datasets.core import Fold
 
 NOT_RUN = "not run"
 PACKAGED = str(ENCODER["encoder"])
@@ -131,7 +132,7 @@ class Boards:
 
     def __init__(self, results: Path) -> None:
         self.root = results.expanduser().absolute()
-        self.known = KnownRows()
+        self._truths = TruthsHere()
         self._results = results
         self._boards: dict[tuple[str, str | None, str], list[Row]] = {}
         self._records: dict[str, Stored] = {}
@@ -156,6 +157,11 @@ class Boards:
                 self._records[path] = Stored(read_record(self.root / path), self.root / path)
         found = [self._records[path] for path in row["records"].split(";")]
         return [stored for stored in found if stored.record.status == "ok"]
+
+    def answers(self, stored: Stored) -> Mapping[Fold, Rows] | None:
+        """Return the validation and test rows of a record, or None where they are not known here."""
+        found = self._truths.rows(stored)
+        return None if isinstance(found, str) else found
 
 
 def reproduce(boards: Boards, original: Original) -> Reproduced:
@@ -248,7 +254,7 @@ def _of_label(boards: Boards, stored: Stored, family: str, label: str, policy: s
 def _sure(boards: Boards, stored: Stored, what: str, label: str, policy: str) -> float | None:
     from .site.figures.sure import label_sureness
 
-    folds = boards.known.of(stored)
+    folds = boards.answers(stored)
     if folds is None:
         return None
     rows = folds["test"]
@@ -259,7 +265,7 @@ def _sure(boards: Boards, stored: Stored, what: str, label: str, policy: str) ->
 
 
 def _brier(boards: Boards, stored: Stored, what: str, label: str, policy: str) -> float | None:
-    folds = boards.known.of(stored)
+    folds = boards.answers(stored)
     return None if folds is None else _label_brier(folds["test"], stored.record, label)
 
 

@@ -153,8 +153,7 @@ class Cell:
             **self.changes,
         }
         decided = {"thresholds": [0.5] * len(fields["labels"]) if kind == "multilabel" else []}
-        for policy, evaluation in dict(fields.get("test", {})).items():
-            fields["test"] = fields["test"] | {policy: decided | dict(evaluation)}
+        fields["test"] = {policy: decided | dict(each) for policy, each in fields.get("test", {}).items()}
         if fields.get("mode") == "tuned":
             fields.setdefault("tuning", TUNING)
         fit_key = digest({name: str(fields.get(name)) for name in KEYED})

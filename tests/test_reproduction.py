@@ -14,7 +14,6 @@ import pytest
 from zoobench.benchmarks.metrics import score
 from zoobench.benchmarks.options import check_names
 from zoobench.benchmarks.rows import Rows
-from zoobench.benchmarks.store import Stored
 from zoobench.benchmarks.thresholds import fit_thresholds, policies_for
 from zoobench.datasets.core import TASKS
 from zoobench.leaderboard import leaks, reproduction
@@ -185,12 +184,8 @@ def test_thresholds_chosen_on_test_are_chosen_there_and_honest_ones_are_not(poli
         "validation": Rows(np.arange(80).astype(str), other, validation),
     }
 
-    class Known:
-        def of(self, stored: Stored) -> dict[str, Rows]:
-            return folds
-
     boards = Boards(tmp_path)
-    boards.known = Known()  # type: ignore[assignment]
+    boards.answers = lambda stored: folds  # type: ignore[method-assign, assignment]
     tuned = leaks.Tuned(1, "", f"{TASK}@published", ("minilm", "tfidf-lightgbm"), policy, "f1_weighted")
     gap = leaks.threshold_gap(boards, tuned)
     if policy == leaks.SINGLE:

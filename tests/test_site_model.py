@@ -18,8 +18,9 @@ from zoobench.benchmarks.rows import Rows, beside, read_answers
 from zoobench.benchmarks.store import PROBABILITIES, Stored, read_record
 from zoobench.datasets.prepare import find_prepared
 from zoobench.datasets.truth import Truth
+from zoobench.leaderboard.known_rows import TruthsHere
 from zoobench.leaderboard.site.build import build_site
-from zoobench.leaderboard.site.evidence import DRAWN, Evidence, Missing, TruthsHere, held_against
+from zoobench.leaderboard.site.evidence import DRAWN, Evidence, Missing, held_against
 from zoobench.leaderboard.site.model_parts import best_trials
 from zoobench.leaderboard.site.reproduce import command
 

@@ -23,7 +23,7 @@ from zoobench.datasets.layout import SealedTest, mask
 from zoobench.datasets.prepare import prepare
 from zoobench.datasets.support.errors import UserError
 from zoobench.datasets.truth import Truth, find_shipped, read_truth, write_truth
-from zoobench.leaderboard.site.evidence import TruthsHere
+from zoobench.leaderboard.known_rows import TruthsHere
 
 from .conftest import zoobench_here
 from .contributed import Contributed

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ...zoo.core import ModelCard
     from ..elsewhere import Elsewhere
     from ..frame import Board
+    from ..known_rows import TruthsHere
     from ..resampled import Shelf
-    from .evidence import TruthsHere
 
 TRY = "try.html"
 """A page of each language that `zoobench serve` makes beside those of a site."""
@@ -184,7 +184,7 @@ class Site:
     @cached_property
     def truths(self) -> TruthsHere:
         """The targets of the tasks that are prepared on this machine, or that zoobench ships."""
-        from .evidence import TruthsHere
+        from ..known_rows import TruthsHere
 
         return TruthsHere()
 

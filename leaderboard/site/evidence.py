@@ -14,16 +14,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ...benchmarks.calibration import Reliability, fit_temperature, reliability, scale
-from ...benchmarks.metrics import METRIC_VERSION, Counts, as_indicator, as_probabilities
+from ...benchmarks.metrics import Counts, as_indicator, as_probabilities
 from ...benchmarks.record import Record
-from ...benchmarks.rows import Rows, beside, read_answers
+from ...benchmarks.rows import Rows
 from ...benchmarks.store import PROBABILITIES, Stored
 from ...benchmarks.thresholds import Thresholds, apply_thresholds
 from ...datasets.core import Fold
-from ...datasets.prepare import find_prepared
-from ...datasets.support.errors import UserError
 from ...datasets.support.files import read_json, sha256_json, write_text
-from ...datasets.truth import Truth, find_shipped
+from ..known_rows import Absent, TruthsHere
 from .figures import thousandths
 from .figures.curves import Curve, label_curves
 from .figures.sure import label_sureness
@@ -36,7 +34,7 @@ POINTS, LEAST, MOST = 1600, 40, 100
 FORMAT = 1
 """Raised whenever what `held_against` returns changes: kept figures are then made again."""
 
-Why = Literal["not-prepared", "no-probabilities", "disagrees"]
+Why = Absent | Literal["disagrees"]
 Figures = dict[str, Any]
 
 
@@ -45,21 +43,6 @@ class Missing:
     """Why there is nothing to draw: the task's data are not here, nor the probabilities, or these tell otherwise."""
 
     why: Why
-
-
-class TruthsHere:
-    """The targets of the tasks that are prepared on this machine, or that zoobench ships, each read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str], Truth | None] = {}
-
-    def of(self, record: Record) -> Truth | None:
-        """Return the targets that a record was scored on; None where those of its task, as it was, are not here."""
-        place = (record.task_name, record.data_fingerprint, record.split_sha256)
-        if place not in self._known:
-            prepared = find_prepared(*place)
-            self._known[place] = find_shipped(*place) if prepared is None else Truth.of(prepared)
-        return self._known[place]
 
 
 class Evidence:
@@ -103,17 +86,8 @@ class Evidence:
         self._kept = dict(self.used)
 
     def _computed(self, stored: Stored) -> Figures | Missing:
-        record = stored.record
-        if PROBABILITIES not in record.files or record.metric_version != METRIC_VERSION:
-            return Missing("no-probabilities")
-        truth = self._truths.of(record)
-        if truth is None:
-            return Missing("not-prepared")
-        try:
-            rows = beside(stored, read_answers(stored), truth)
-        except UserError:
-            return Missing("no-probabilities")
-        return held_against(record, rows)
+        rows = self._truths.rows(stored)
+        return Missing(rows) if isinstance(rows, str) else held_against(stored.record, rows)
 
 
 def _identity(record: Record) -> str:
