@@ -145,5 +145,8 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    table = pa.table(dict(columns))
+    # Hardly a probability occurs twice: a dictionary of them only adds its numbers (a quarter of the file).
+    words = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
     with atomic_path(path) as temporary:
-        pq.write_table(pa.table(dict(columns)), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=words)
