@@ -75,7 +75,10 @@ def verdict(answer: Answer) -> list[str]:
         return [first, f"Take {names[best]}: {_alone(answer)}.", *last]
     others = len(choice.recommended) - 1
     told = f"{others} {'other' if others == 1 else 'others'} cannot be told from it"
-    told = f"Take {names[cheapest]}: {told}, and of these {len(choice.recommended)} it is the cheapest."
+    # Of what ties, latency is looked at first; without it "the cheapest" is the next cost that somebody measured.
+    timed = math.isfinite(answer.question.candidates[cheapest].cost("latency_ms"))
+    why = "answers the fastest" if timed else "is the cheapest"
+    told = f"Take {names[cheapest]}: {told}, and of these {len(choice.recommended)} it {why}."
     return [first, told, *last]
 
 

@@ -164,7 +164,7 @@ def test_the_cheapest_of_those_that_tie_is_taken(results: Path) -> None:
     assert names(found, found.choice.recommended) == ["close", "strong"]
     text = as_text(as_page(found))
     assert "Best: strong, F1 macro" in text
-    assert "Take close: 1 other cannot be told from it, and of these 2 it is the cheapest." in text
+    assert "Take close: 1 other cannot be told from it, and of these 2 it answers the fastest." in text
     assert "broken has no figure here: failed: ValueError: no rows left" in text
 
 
