@@ -40,17 +40,19 @@ def blind_models() -> frozenset[str]:
 
 def task_table(cards: Sequence[TaskCard]) -> RenderableType:
     """Return the tasks as a table."""
-    table = _table("task", "kind", "labels", "primary metric", "title")
+    table = _table("task", "input", "kind", "labels", "primary metric", "title")
     for card in cards:
-        table.add_row(card.name, card.kind, str(len(card.labels)), card.primary_metric, escape(card.title))
+        counted = str(len(card.labels))
+        table.add_row(card.name, card.modality, card.kind, counted, card.primary_metric, escape(card.title))
     return table
 
 
 def model_table(cards: Sequence[ModelCard]) -> RenderableType:
     """Return the models as a table."""
-    table = _table("model", "framework", "presets", "title")
+    table = _table("model", "input", "framework", "presets", "title")
     for card in cards:
-        table.add_row(card.name, card.framework, ", ".join(card.presets) or "-", escape(card.title))
+        presets = ", ".join(card.presets) or "-"
+        table.add_row(card.name, card.modality, card.framework, presets, escape(card.title))
     return table
 
 
@@ -202,7 +204,8 @@ def _head(name: str, title: str) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, no_wrap=index == 0, overflow="fold")
+        # A name is whole, also where it is searched for in a pipe; words may break.
+        table.add_column(column, no_wrap=index == 0 or column == "primary metric", overflow="fold")
     return table
 
 
