@@ -325,7 +325,8 @@ def alternative(found: Pareto) -> str:
     best = found.points[0]
     seconds = best.costs["fit_s"]
     told_s = "" if seconds is None else f", {short_figure(seconds)} s to train"
+    models = "one model" if len(found.points) == 1 else f"{len(found.points)} models"
     return (
-        f"{found.task}: {METRICS[found.metric].title} of {len(found.points)} models against seconds of training and "
+        f"{found.task}: {METRICS[found.metric].title} of {models} against seconds of training and "
         f"milliseconds an answer; best {best.name}, {best.value:.3f}{told_s}"
     )

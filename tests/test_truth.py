@@ -30,6 +30,9 @@ from .contributed import Contributed
 from .verifying import verify
 
 FILES = sorted(folds.SPLITS.glob("*.masked"))
+RESULTS = Path(__file__).parents[1] / "leaderboard" / "results"
+SHIPPED = sorted({path.name.split(".")[0] for path in FILES} & {path.name for path in (RESULTS / "cells").iterdir()})
+"""The tasks of committed records whose ids and targets are committed beside them."""
 ROWS = """
 FILE = Path(__file__).with_suffix(".csv")
 
@@ -288,6 +291,14 @@ def test_a_committed_file_is_of_its_card_and_its_folds(path: Path) -> None:
     assert find_shipped(truth.name, truth.fingerprint, "0" * 64) is None
 
 
+def test_what_is_not_shipped_may_not_be_shared() -> None:
+    """Their records are verified where `torchxrayvision` is, as in CI: it holds their reports."""
+    for name in {path.name for path in (RESULTS / "cells").iterdir()} - set(SHIPPED):
+        card = TASKS.get(name.partition("@")[0]).card
+        assert "no sharing" in card.licence
+        assert card.requires == ("torchxrayvision",)
+
+
 def test_they_are_small() -> None:
     assert FILES
     assert sum(path.stat().st_size for path in FILES) < 1_000_000
@@ -295,9 +306,8 @@ def test_they_are_small() -> None:
 
 def test_they_say_what_the_data_say(real_data: Path) -> None:
     """Of the tasks with committed results; the others were written by the same command."""
-    root = Path(__file__).parents[1] / "leaderboard" / "results" / "cells"
-    for path in sorted(root.iterdir()):
-        known = Known.of(path.name)
+    for name in SHIPPED:
+        known = Known.of(name)
         assert known.here is not None
         assert known.here.fingerprint in {each.fingerprint for each in known.shipped}
         assert not known.wrong
@@ -307,11 +317,12 @@ def test_committed_records_are_verified_without_any_data(tmp_path: Path, monkeyp
     """What CI asks of all of them, here of a few a task: no data, an empty cache, and torchxrayvision not installed."""
     monkeypatch.setenv("ZOOBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fetch, "_inside_package", lambda: None)
-    root, some = Path(__file__).parents[1] / "leaderboard" / "results", tmp_path / "some"
-    for task in (root / "cells").iterdir():
-        alone = [path for path in sorted(task.glob("*/*/record.json")) if not path.parts[-3].startswith("ensemble")]
+    some = tmp_path / "some"
+    for task in SHIPPED:
+        found = sorted((RESULTS / "cells" / task).glob("*/*/record.json"))
+        alone = [path for path in found if not path.parts[-3].startswith("ensemble")]
         for path in alone[:: max(1, len(alone) // 4)]:
-            shutil.copytree(path.parent, some / path.parent.relative_to(root))
+            shutil.copytree(path.parent, some / path.parent.relative_to(RESULTS))
     count = len(list(some.glob("cells/*/*/*/record.json")))
     assert count >= 12
     done = zoobench_here("results", "verify", some)
