@@ -246,12 +246,12 @@ def test_curves_from_the_command_line(tmp_path: Path, tiny: Path) -> None:
         (("board", "--curves", "--results", "nowhere"), "results folder nowhere does not exist"),
         (("board", "--picture", "c.html", "--results", "nowhere"), "--picture draws one --task"),
         (("board", "--curves", "--picture", "c.png", "--results", "nowhere"), "name a file that ends in .html"),
-        (("board", "--curves", "--results", "COMMITTED", "--task", "openi-reports"), "no learning curve of openi-reports"),
+        (("board", "--curves", "--results", "COMMITTED", "--task", "litcoin-novelty"), "no learning curve of litcoin"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(words: tuple[str, ...], message: str, tmp_path: Path, tiny: Path) -> None:
     if "COMMITTED" in words:
-        shutil.copytree(COMMITTED / "cells" / "openi-reports", tmp_path / "c" / "cells" / "openi-reports")
+        shutil.copytree(COMMITTED / "cells" / "litcoin-novelty", tmp_path / "c" / "cells" / "litcoin-novelty")
     given = [str(tmp_path / "c") if word == "COMMITTED" else word for word in words]
     more = ("--plugin", tiny, "--results", tmp_path / "r") if words[0] == "run" else ()
     done = zoobench_here(*given, *more, cwd=tmp_path)
