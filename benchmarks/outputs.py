@@ -147,6 +147,7 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
 
     table = pa.table(dict(columns))
     # Hardly a probability occurs twice: a dictionary of them only adds its numbers (a quarter of the file).
-    words = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    # Typed as pyarrow's stubs are not: they know no list of columns.
+    words: Any = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", use_dictionary=words)
