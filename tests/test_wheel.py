@@ -87,8 +87,11 @@ def zoobench(python: Path, tmp_path: Path):
 def test_wheel_holds_the_package_and_nothing_else(source: Path, wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     ours = [path for room in ROOMS for path in (source / room).rglob("*") if path.suffix in SHIPPED]
-    expected = {f"zoobench/{path.relative_to(source).as_posix()}" for path in ours}
-    assert held >= expected
+    names = {f"zoobench/{path.relative_to(source).as_posix()}" for path in ours}
+    # The committed measurements (tens of MB) stay in the repository; of a study's, `trials.csv` has a shipped ending.
+    records = "zoobench/leaderboard/results/"
+    assert held >= {name for name in names if not name.startswith(records)}
+    assert not {name for name in held if name.startswith(records)}
     assert {name.split("/")[1] for name in held if name.startswith("zoobench/")} == set(ROOMS)
     assert not {name for name in held if not name.startswith("zoobench/") or "test" in name.split("/")[-2]}
     for one in ("benchmarks/suites/quick.toml", "datasets/splits/openi-reports.csv", "zoo/templates/model.py.txt"):
