@@ -12,12 +12,12 @@ from ..datasets.support.errors import UserError, unknown_name
 from ..datasets.support.files import write_text
 from .advice import Told
 
-_BEGIN = re.compile(r"<!-- (?P<kind>board|tasks|reproduction|leaks): (?P<words>.+?) -->\s*")
+_BEGIN = re.compile(r"<!-- (?P<kind>board|tasks|reproduction|leaks|peers): (?P<words>.+?) -->\s*")
 _END = re.compile(r"<!-- end (?P<kind>\w+) -->\s*")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 ALL = "all"
 _OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"board": ("best-per",), "tasks": ("pictures",), "reproduction": (), "leaks": ()}
+    {"board": ("best-per",), "tasks": ("pictures",), "reproduction": (), "leaks": (), "peers": ()}
 )
 """What a mark may say after its name, by its kind."""
 
@@ -126,6 +126,8 @@ def write_tables(paths: list[Path], results: Path, tell: Callable[[str], None] =
         Every task: the best of each family, quality against cost, and what to take. FOLDER is seen from the file's.
     ``<!-- reproduction: all -->``, ``<!-- leaks: all -->``
         The published numbers beside ours, and what three leaks are worth.
+    ``<!-- peers: all -->``
+        Systems of others on the same folds, and what the harness costs.
 
     Parameters
     ----------
@@ -158,6 +160,10 @@ def _told(mark: Mark, results: Path, tell: Callable[[str], None]) -> Told:
         return tasks_markdown(results, mark.options.get("pictures", ""), tell)
     if mark.kind == "board":
         return Told(board_of(mark.name, results, mark.options.get("best-per", "")))
+    if mark.kind == "peers":
+        from .peers_tables import peers_markdown
+
+        return Told(peers_markdown(results))
     from .reproduction_tables import leaks_markdown, reproduction_markdown
 
     return Told((leaks_markdown if mark.kind == "leaks" else reproduction_markdown)(results))

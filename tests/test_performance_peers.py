@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from zoobench.datasets.layout import load_test_inputs
 from zoobench.datasets.support.errors import UnavailableError, UserError
+from zoobench.leaderboard.peers import own_lines
+from zoobench.leaderboard.peers_tables import peers_markdown
 
 from .records import STRONG, WEAK, Cell
 
@@ -72,16 +74,16 @@ def test_own_decisions_and_the_policy_are_scored_apart(asked: Any, tmp_path: Pat
         asked.score("somebody", tmp_path, 4.0)
 
 
-def test_zoobench_s_best_is_chosen_on_validation(scores: ModuleType, tmp_path: Path) -> None:
+def test_zoobench_s_best_is_chosen_on_validation(tmp_path: Path) -> None:
     def cell(model: str, outcome: Any, other: Any) -> Cell:
         return Cell(model, outcome, changes={"validation": {"fixed-0.5": {"values": other.values}}})
 
     stored = [cell("lucky", STRONG, WEAK).store(tmp_path), cell("tfidf-logreg", WEAK, STRONG).store(tmp_path)]
-    [line] = scores.own_lines(stored)
+    [line] = own_lines(stored)
     assert line.who == "zoobench tfidf-logreg"
     assert (line.policy.value, line.own) == (WEAK.values["f1_macro"], None)
     swapped = [cell("best", WEAK, STRONG).store(tmp_path), cell("tfidf-logreg", STRONG, WEAK).store(tmp_path)]
-    assert [each.who for each in scores.own_lines(swapped)] == ["zoobench best", "zoobench tfidf-logreg"]
+    assert [each.who for each in own_lines(swapped)] == ["zoobench best", "zoobench tfidf-logreg"]
 
 
 def test_a_process_is_alone_and_its_end_is_told(
@@ -136,6 +138,12 @@ def test_a_short_run_and_what_it_keeps(
     costs = r"[\d.]+  [\d.]+ / [\d.]+ s, turns [\d.]+$"
     assert re.search(rf"^b  tiny: cell / plain script +{costs}", said, re.M)
     assert re.search(rf"^b  zoobench run / plain scripts, 1 tasks +<= 1\.15 +{costs.removesuffix('$')}", said, re.M)
+
+    shown = peers_markdown(tmp_path)
+    assert re.search(r"^### tiny\n\n\| Who .*\n.*\n\| plain \|", shown, re.M)
+    ratio = re.search(r"1 tasks +<= 1\.15 +([\d.]+)", said)
+    assert ratio
+    assert f"takes {ratio[1]} times as long as the scripts" in shown
 
     monkeypatch.setattr(peers, "run", lambda *_: pytest.fail("a peer that was kept ran again"))
     given = peers.options()

@@ -41,8 +41,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from figures import Figure, head, show
 from peer_environments import EXCHANGE, PEERS, Peer, environment, in_threads, run
-from peer_scores import ANSWERS, Asked, Line, Said, own_lines
-from zoobench.benchmarks.hardware import cores
+from peer_scores import ANSWERS, Asked
+from zoobench.benchmarks.hardware import cores, measure
 from zoobench.benchmarks.options import load_plugin
 from zoobench.benchmarks.store import PROBABILITIES, read_record
 from zoobench.datasets.own import registered
@@ -50,6 +50,7 @@ from zoobench.datasets.support.errors import UnavailableError, UserError, unknow
 from zoobench.datasets.support.files import read_json, sha256_file, sha256_json, write_json
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.progress import tracked
+from zoobench.leaderboard.peers import FOLDER, HARNESS, Line, Said, own_lines
 
 TASKS = ("openi-reports", "biomedical-abstracts", "litcoin-relations", "movie-genres", "medical-abstracts")
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
@@ -94,10 +95,11 @@ def ask(given: argparse.Namespace, asked: Asked, peer: Peer) -> Line:
         If it answered what is no probability.
     """
     words = [word.format(epochs=given.epochs, seconds=given.seconds) for word in peer.words]
-    parts = {"data": [asked.prepared.fingerprint, asked.prepared.split_sha256], "pins": peer.pins, "words": words}
+    rows = asdict(asked.rows)
+    parts: dict[str, Any] = {"data": [*rows.values()], "pins": peer.pins, "words": words}
     parts |= {"programs": [sha256_file(path) for path in (peer.path, EXCHANGE)]}
     key = sha256_json({**parts, "threads": given.threads, "here": given.here})
-    kept = given.keep / "peers" / asked.name / f"{peer.name}.json"
+    kept = given.keep / FOLDER / asked.name / f"{peer.name}.json"
     with contextlib.suppress(OSError, ValueError):
         if (found := read_json(kept))["key"] == key:
             return Line.read(found["line"])
@@ -109,10 +111,15 @@ def ask(given: argparse.Namespace, asked: Asked, peer: Peer) -> Line:
         if ran.failure or not (folder / ANSWERS).exists():  # lightning ends with status 0 when it is told to stop
             raise UnavailableError(ran.failure or "ended without an answer")
         line = asked.score(peer.name, folder, ran.wall_s)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    circumstances = {"created": now, "load": load, "cores": cores(), "threads": given.threads}
-    write_json(kept, {"key": key, **circumstances, "pins": peer.pins, "words": words, "line": asdict(line)})
+    pinned = {"pins": peer.pins, "words": words}
+    write_json(kept, {"key": key, **circumstances(given), "load": load, **rows, **pinned, "line": asdict(line)})
     return line
+
+
+def circumstances(given: argparse.Namespace) -> dict[str, Any]:
+    """Return when, where and in how many threads something was measured."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"created": now, "hardware": measure("cpu").label, "threads": given.threads}
 
 
 def beside(given: argparse.Namespace, tasks: Sequence[Asked], peers: Sequence[Peer]) -> Iterator[Figure]:
@@ -178,6 +185,10 @@ def harness(given: argparse.Namespace, tasks: Sequence[Asked]) -> list[Figure]:
             cells = [cell(results, asked, root / "plain" / asked.name) for asked in tasks]
             turns.append(Turn(spent["plain"], cells, spent["whole"]))
             shutil.rmtree(results)
+    write_json(
+        given.keep / FOLDER / HARNESS,
+        {**circumstances(given), "tasks": [asked.name for asked in tasks], "turns": [turn._asdict() for turn in turns]},
+    )
     figures = []
     for number, asked in enumerate(tasks):
         pairs = [(turn.cells[number], turn.plain[number]) for turn in turns]
