@@ -210,6 +210,41 @@ def test_the_weighted_loss_is_torchs() -> None:
     assert log_loss(y, p) == pytest.approx(float(torch.nn.BCELoss()(torch.tensor(p), torch.tensor(y))), abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+def test_gradients_do_not_grow_in_padding(kind: str, pooling: str) -> None:
+    """Four words behind 396 of padding, and weights that would double a gradient there at each step."""
+    tf = pytest.importorskip("tensorflow")
+    from zoobench.zoo.networks.recurrent import recurrent
+
+    network = recurrent(kind, SIZES | {"pooling": pooling})(50, 4, "softmax", SIZES | {"pooling": pooling})
+    for weight in network.trainable_weights:
+        if "recurrent_kernel" in weight.path:
+            weight.assign(weight * 8)
+    words = np.zeros((1, 400), np.int32)
+    words[0, -4:] = [3, 7, 11, 2]
+
+    @tf.function
+    def gradients() -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.math.log(network(words)[:, 0]))
+        return [tf.convert_to_tensor(each) for each in tape.gradient(loss, network.trainable_weights)]
+
+    sizes = [float(tf.norm(each)) for each in gradients()]
+    assert np.isfinite(sizes).all()
+    assert min(sizes) > 0
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_the_loss_of_an_epoch_is_the_mean_over_all_its_rows(kind: Kind) -> None:
+    told: list[float] = []
+    settings = {"learning_rate": 1e-30, "dropout": 0.0, "embedding_dropout": 0.0, "batch_size": 20}
+    classifier = built("bilstm", kind, **settings)
+    fitted(classifier, kind, report=lambda step, total, **values: told.extend(values[k] for k in values if k == "loss"))
+    _, X, y = text_task(kind)
+    assert told == [pytest.approx(log_loss(y[:48], classifier.predict_proba(X[:48])), abs=1e-5)]
+
+
 def test_training_stops_early_and_the_best_weights_come_back() -> None:
     scores, answers, reported = iter([0.2, 0.7, 0.4, 0.3, 0.9]), [], []
 

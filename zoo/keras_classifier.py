@@ -166,17 +166,18 @@ class KerasClassifier:
         rows, targets, weights = given
 
         def taken(batch: np.ndarray) -> float:
+            # Some versions of Keras answer with the mean since the metrics were last reset, others with the batch's.
+            self._fitted.reset_metrics()
             found = self._fitted.train_on_batch(rows.batch(batch), targets[batch], weights[batch])
             return float(np.ravel(found)[0])
 
-        # Keras answers each step with the mean over all rows since the metrics were last reset.
-        self._fitted.reset_metrics()
-        loss = 0.0
+        total = 0.0
         plan = buckets(rows.lengths, int(self._config["batch_size"]), rng)
-        for step, (_, loss) in enumerate(self._training.each(plan, taken), start=1):
+        for step, (batch, loss) in enumerate(self._training.each(plan, taken), start=1):
             require_finite(loss, epoch, step)
+            total += loss * len(batch)
             pace.advance()
-        return loss
+        return total / len(targets)
 
     def _answer(self, rows: Batches) -> np.ndarray:
         found = np.zeros((len(rows.lengths), len(self._context.task.labels)), np.float32)

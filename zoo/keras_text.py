@@ -91,6 +91,9 @@ Its summaries were printed before the networks were built and show no sizes: tho
 PAIRS: Config = {"max_length": 96, "min_count": 5}
 """For pair tasks: the words nearest to the two entities, and none that only a few training texts hold."""
 
+RECURRENT_PAIRS: Config = {**RECURRENT, "epochs": LOOP["epochs"], **PAIRS}
+"""The same for recurrent networks: the last state, in larger steps."""
+
 RECURRENT_SPACE: dict[str, Range | Choice] = {
     "embedding": Range(32, 256, log=True),
     "units": Range(16, 128, log=True),

@@ -8,10 +8,10 @@ from ..core import Config, Context, ModelCard, model
 from ..keras_text import (
     LOOP,
     LOOP_CHOICES,
-    PAIRS,
     PUBLISHED,
     RECURRENT,
     RECURRENT_CHOICES,
+    RECURRENT_PAIRS,
     RECURRENT_SPACE,
     SEQUENCE,
     SEQUENCE_CHOICES,
@@ -26,8 +26,8 @@ CARD = ModelCard(
     framework="keras",
     citation="LitCoin NLP challenge report (system 3)",
     # The last state forgets most of 155 words, and in large batches a few thousand texts are too few steps.
-    default={**SEQUENCE, **LOOP, **RECURRENT, "pooling": "mean", "learning_rate": 1e-2, "batch_size": 32},
-    presets={"published": PUBLISHED, "pairs": {**RECURRENT, **PAIRS}},
+    default={**SEQUENCE, **LOOP, **RECURRENT, "pooling": "mean", "learning_rate": 1e-2, "batch_size": 32, "epochs": 40},
+    presets={"published": PUBLISHED, "pairs": RECURRENT_PAIRS},
     space=RECURRENT_SPACE,
     requires=("keras",),
     extra="keras",

@@ -1,8 +1,7 @@
 """Recurrent networks over words in Keras: Embedding, bidirectional layer, recurrent layer, Dropout, Dense.
 
 Two forms of the same layers. One is made of Keras's own. In the other padding changes nothing, and it is faster: inputs
-are projected by one product for all tokens, outside of the loop over them, and are exactly zero where padding is, so
-that a state that starts at zero stays there until the first word, without a mask in the loop.
+are projected by one product for all tokens, outside of the loop over them, and states are zero until the first word.
 """
 
 from __future__ import annotations
@@ -58,14 +57,19 @@ class Recurrence(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, states: Sequence[Any], training: bool = False) -> tuple[Any, list[Any]]:
-        """Return (batch, steps x units) outputs and the states after (batch, steps x gates x units) inputs."""
+        """Return (batch, steps x units) outputs and the states after (batch, steps x (gates x units + 1)) inputs.
+
+        The last `steps` inputs are 1 for a word and 0 for padding, where the outputs are 0. That they would be without
+        them, from 0 on; but their gradient would grow in each step of padding, where nothing saturates, and overflow.
+        """
         del training
         step, outputs = {"SimpleRNN": _elman, "GRU": _gru, "LSTM": _lstm}[self.kind], []
-        states = list(states)
-        for values in ops.split(inputs, self.steps, axis=1):
-            states = step(values, ops.matmul(states[0], self.weight), states)
+        values, real = ops.split(inputs, [self.steps * self.gates * self.units], axis=1)
+        for given, word in zip(*(ops.split(each, self.steps, axis=1) for each in (values, real)), strict=True):
+            output, *others = step(given, ops.matmul(states[0], self.weight), list(states))
+            states = [output * word, *others]  # an LSTM's other state fades by itself
             outputs.append(states[0])
-        return ops.concatenate(outputs, axis=1), states
+        return ops.concatenate(outputs, axis=1), list(states)
 
     def get_config(self) -> dict[str, Any]:
         """Return what `__init__` takes."""
@@ -153,8 +157,10 @@ def _hoisted(kind: str, inputs: int, outputs: int, activation: str, config: Conf
     def read(name: str, values: Any, *, backwards: bool = False) -> Any:
         units, (gates, _, steps) = int(config["units"]), CELLS[kind]
         projected = keras.layers.Dense(gates * units, name=f"{name}_inputs")(values) * real
-        projected = ops.flip(projected, 1) if backwards else projected
-        blocks = keras.layers.Reshape((-1, steps * gates * units))(projected)
+        given = [ops.flip(each, 1) if backwards else each for each in (projected, real)]
+        sizes = steps * gates * units, steps
+        parts = [keras.layers.Reshape((-1, size))(each) for each, size in zip(given, sizes, strict=True)]
+        blocks = keras.layers.Concatenate()(parts)
         layer = keras.layers.RNN(Recurrence(kind, units, steps), return_sequences=True, name=name)
         found = keras.layers.Reshape((-1, units))(layer(blocks))
         return ops.flip(found, 1) if backwards else found
