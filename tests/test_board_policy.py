@@ -90,7 +90,8 @@ def test_the_committed_records_are_read_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
     (tmp_path / "cells" / "openi-reports").symlink_to(COMMITTED / "cells" / "openi-reports")
     own, found = (
-        rows(tmp_path, **asked).set_index("hardware", append=True).sort_index() for asked in ({}, {"policy": "dynamic"})
+        rows(tmp_path, **asked).set_index(["hardware", "mode"], append=True).sort_index()
+        for asked in ({}, {"policy": "dynamic"})
     )
     assert own["value"].notna().equals(own["status"] == "ok")
     own, found = own[own["status"] == "ok"], found[found["status"] == "ok"]
@@ -98,6 +99,7 @@ def test_the_committed_records_are_read_as_they_are(tmp_path: Path) -> None:
     thresholded = found["ranked_by"].iloc[0].startswith("f1")
     # A record of before the policy has no score under it; what needs no threshold has one all the same.
     kept = [read_record(path) for path in Results(tmp_path).record_paths()]
-    older = {(record.model, record.hardware_class) for record in kept if record.test and "dynamic" not in record.test}
+    kept = [record for record in kept if record.test and "dynamic" not in record.test]
+    older = {(record.model, record.hardware_class, record.mode) for record in kept}
     assert set(found.index[found["value"].isna()]) == (older if thresholded else set())
     pd.testing.assert_series_equal(found["roc_auc_macro"], own["roc_auc_macro"])
