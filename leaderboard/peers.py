@@ -40,6 +40,12 @@ class Said:
             raise UserError(f"{primary} or F1 is not defined on the test fold: choose another task")
         return cls(value, *(bounds or (None, None)), macro, micro)
 
+    @property
+    def text(self) -> str:
+        """The metric, with its interval where it has one."""
+        bounds = "" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{bounds}"
+
 
 @dataclass(frozen=True)
 class Line:

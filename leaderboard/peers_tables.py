@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..benchmarks.metrics import METRICS
 from ..datasets.support.errors import UserError
-from .peers import FOLDER, HARNESS, Harness, Kept, Line, Said, kept_lines, own_lines
+from .peers import FOLDER, HARNESS, Harness, Kept, Line, kept_lines, own_lines
 from .sheets import pipes
 from .tables import MISSING, Column, short_figure
 
@@ -45,8 +45,8 @@ def _table(task: str, kept: list[Kept], results: Path) -> str:
     lines, metric = [*ours, *peers], METRICS[peers[0].metric].title
     columns = [
         Column("who", "Who", [line.who for line in lines], right=False),
-        Column("own", f"{metric}, own", [_figure(line.own) for line in lines], right=False),
-        Column("policy", f"{metric}, policy", [_figure(line.policy) for line in lines], right=False),
+        Column("own", f"{metric}, own", [line.own.text if line.own else MISSING for line in lines], right=False),
+        Column("policy", f"{metric}, policy", [line.policy.text for line in lines], right=False),
         Column("f1_macro", "F1 macro", [f"{line.best.f1_macro:.3f}" for line in lines]),
         Column("f1_micro", "F1 micro", [f"{line.best.f1_micro:.3f}" for line in lines]),
         Column("fit_s", "Fit s", [short_figure(line.fit_s) for line in lines]),
@@ -67,13 +67,13 @@ def _margin(ours: list[Line], peers: list[Line]) -> str:
 
 def _conditions(kept: list[Kept]) -> str:
     places = ", ".join(sorted({each.hardware for each in kept}))
-    threads = "; ".join(f"{count} threads" for count in sorted({each.threads for each in kept}))
+    threads = ", ".join(_threads(count) for count in sorted({each.threads for each in kept}))
     return f"On {places}; {threads}; load at most {max(each.load for each in kept):.1f} as a peer began."
 
 
 def _price(harness: Harness) -> str:
     low, high = min(harness.ratios), max(harness.ratios)
-    turns, threads = len(harness.ratios), "one thread" if harness.threads == 1 else f"{harness.threads} threads"
+    turns, threads = len(harness.ratios), _threads(harness.threads)
     return (
         f"What the harness costs: one `zoobench run` of the plain script's pipeline on {len(harness.tasks)} tasks "
         f"takes {harness.ratio:.2f} times as long as the scripts, a process a task (median of {turns} turns of "
@@ -81,8 +81,5 @@ def _price(harness: Harness) -> str:
     )
 
 
-def _figure(said: Said | None) -> str:
-    if said is None:
-        return MISSING
-    bounds = "" if said.low is None else f" [{said.low:.3f}, {said.high:.3f}]"
-    return f"{said.value:.3f}{bounds}"
+def _threads(count: int) -> str:
+    return "one thread" if count == 1 else f"{count} threads"

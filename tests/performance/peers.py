@@ -50,7 +50,7 @@ from zoobench.datasets.support.errors import UnavailableError, UserError, unknow
 from zoobench.datasets.support.files import read_json, sha256_file, sha256_json, write_json
 from zoobench.datasets.support.folders import cache_root
 from zoobench.datasets.support.progress import tracked
-from zoobench.leaderboard.peers import FOLDER, HARNESS, Line, Said, own_lines
+from zoobench.leaderboard.peers import FOLDER, HARNESS, Line, own_lines
 
 TASKS = ("openi-reports", "biomedical-abstracts", "litcoin-relations", "movie-genres", "medical-abstracts")
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
@@ -154,15 +154,8 @@ def row(line: Line) -> str:
     def both(name: str) -> str:
         return ", ".join("" if each is None else f"{getattr(each, name):.3f}" for each in said).removeprefix(", ")
 
-    costs = f"{line.fit_s:.1f} | {line.wall_s:.1f} | {line.peak_gb:.2f}"
-    return f"| {line.who} | {scored(said[0])} | {scored(said[1])} | {both('f1_macro')} | {both('f1_micro')} | {costs} |"
-
-
-def scored(said: Said | None) -> str:
-    if said is None:
-        return ""
-    bounds = "" if said.low is None else f" [{said.low:.3f}, {said.high:.3f}]"
-    return f"{said.value:.3f}{bounds}"
+    own, costs = line.own.text if line.own else "", f"{line.fit_s:.1f} | {line.wall_s:.1f} | {line.peak_gb:.2f}"
+    return f"| {line.who} | {own} | {line.policy.text} | {both('f1_macro')} | {both('f1_micro')} | {costs} |"
 
 
 def harness(given: argparse.Namespace, tasks: Sequence[Asked]) -> list[Figure]:
