@@ -87,6 +87,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByShare(config, log)
 
 
+@pytest.fixture
+def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `auto` mean fp32: a processor that multiplies bf16 faster would take it, and round by the shape of a batch."""
+    monkeypatch.setattr("zoobench.zoo.number_format.fastest_format", lambda device: "fp32")
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of the whole session, so that tasks and embeddings are prepared once."""

@@ -32,6 +32,8 @@ from zoobench.zoo import encoders, pretrained  # noqa: E402
 from zoobench.zoo import number_format as number_format_module  # noqa: E402
 from zoobench.zoo.encoders import FrozenEncoder  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("fp32")
+
 TEXTS = np.array(
     ["Lungs are clear.", "", "No acute disease. " * 60, "\ud800 lone", "Heart size is normal."], dtype=object
 )

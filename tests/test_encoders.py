@@ -28,6 +28,8 @@ from zoobench.zoo.encoders import PACKAGED, FrozenEncoder, load, locate  # noqa:
 from zoobench.zoo.number_format import fastest_format  # noqa: E402
 from zoobench.zoo.processes import spread  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("fp32")
+
 ODD = np.array(
     ["Lungs are clear.", "", "No acute disease. " * 60, "\x00\x01", "Heart size is normal.", " "], dtype=object
 )
